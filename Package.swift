@@ -1,0 +1,66 @@
+// swift-tools-version: 6.3
+import PackageDescription
+
+// Embedded Swift: no run-time, no Foundation, a library of some 100 KB that needs only libc.
+let embedded: [SwiftSetting] = [
+  .enableExperimentalFeature("Embedded"),
+  .unsafeFlags(["-wmo", "-file-prefix-map", "\(Context.packageDirectory)=."]),
+]
+
+// The kernels are one folder, compiled once for each instruction set through symbolic links. The door picks a build at
+// load. `-Ounchecked`: their indices were checked at the door.
+func kernels(_ name: String, define: String, march: String) -> Target {
+  .target(
+    name: name,
+    dependencies: ["CPlatform", "Elementary", "Preference"],
+    swiftSettings: embedded + [.define(define), .unsafeFlags(["-Ounchecked", "-Xcc", "-march=\(march)"])])
+}
+
+let package = Package(
+  name: "swiftdpo",
+  products: [
+    .library(name: "swiftdpo", type: .dynamic, targets: ["SwiftDPO"])
+  ],
+  targets: [
+    // The contract: include/swiftdpo.h, written by hand.
+    .systemLibrary(name: "CSwiftDPO", path: "include"),
+
+    // Implementation details, from the bottom up.
+    .target(name: "CPlatform"),
+    .target(name: "Elementary", swiftSettings: embedded),
+    .target(name: "Preference", dependencies: ["Elementary"], swiftSettings: embedded),
+    kernels("Kernels", define: "KERNELS_BASELINE", march: "x86-64"),
+    kernels("KernelsAVX2", define: "KERNELS_AVX2", march: "x86-64-v3"),
+    kernels("KernelsAVX512", define: "KERNELS_AVX512", march: "x86-64-v4"),
+
+    // The door: the functions of the header.
+    .target(
+      name: "SwiftDPO",
+      // The baseline comes first: where the linker finds a helper of the standard library in several builds of the
+      // kernels, it keeps the first, and that one must run on every machine.
+      dependencies: ["CSwiftDPO", "CPlatform", "Elementary", "Preference", "Kernels", "KernelsAVX2", "KernelsAVX512"],
+      exclude: ["exports.map"],
+      swiftSettings: embedded,
+      linkerSettings: [
+        .linkedLibrary("m"),
+        .unsafeFlags([
+          "-Xlinker", "-soname=libswiftdpo.so.0",
+          "-Xlinker", "--version-script=\(Context.packageDirectory)/Sources/SwiftDPO/exports.map",
+          "-Xlinker", "--gc-sections",
+          "-Xlinker", "-z", "-Xlinker", "defs",
+        ]),
+      ]),
+
+    // The tests link the library as any user would, and never its objects: build the product `swiftdpo` first.
+    .testTarget(
+      name: "SwiftDPOTests",
+      dependencies: ["CSwiftDPO"],
+      linkerSettings: [
+        .linkedLibrary("swiftdpo"),
+        .unsafeFlags([
+          "-L\(Context.packageDirectory)/.build/release",
+          "-Xlinker", "-rpath=\(Context.packageDirectory)/.build/release",
+        ]),
+      ]),
+  ]
+)

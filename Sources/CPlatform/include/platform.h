@@ -1,0 +1,49 @@
+// What the core needs of the machine and of libc, for Swift to import.
+#ifndef SWIFTDPO_PLATFORM_H
+#define SWIFTDPO_PLATFORM_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+// Chooses the kernels for this machine, fills in their table and returns which they are (SwiftDPO/Dispatch.swift).
+int swiftdpo_load(void *table);
+
+// What swiftdpo_load found, constant from then on.
+const void *platform_kernels(void);
+int platform_isa_in_use(void);
+
+// Each build of the kernels fills in a table of its entry points (Preference/KernelTable.swift).
+void swiftdpo_kernels_baseline(void *table);
+void swiftdpo_kernels_avx2(void *table);
+void swiftdpo_kernels_avx512(void *table);
+
+enum platform_isa { platform_isa_baseline = 0, platform_isa_avx2 = 1, platform_isa_avx512 = 2 };
+
+#if defined(__x86_64__)
+// The x86-64 level that both the processor and the operating system support: v4 (avx512), v3 (avx2) or less.
+static inline int platform_detect_isa(void) {
+  unsigned a, b, c, d;
+  if (!__get_cpuid(1, &a, &b, &c, &d)) return platform_isa_baseline;
+  const unsigned v3_1 = bit_FMA | bit_OSXSAVE | bit_AVX | bit_F16C | bit_MOVBE;
+  if ((c & v3_1) != v3_1) return platform_isa_baseline;
+  unsigned xcr0, high;
+  __asm__("xgetbv" : "=a"(xcr0), "=d"(high) : "c"(0));
+  if ((xcr0 & 0x6) != 0x6) return platform_isa_baseline;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return platform_isa_baseline;
+  const unsigned v3_7 = bit_AVX2 | bit_BMI | bit_BMI2;
+  if ((b & v3_7) != v3_7) return platform_isa_baseline;
+  const unsigned v4_7 = bit_AVX512F | bit_AVX512BW | bit_AVX512CD | bit_AVX512DQ | bit_AVX512VL;
+  if ((b & v4_7) != v4_7 || (xcr0 & 0xe6) != 0xe6) return platform_isa_avx2;
+  return platform_isa_avx512;
+}
+#else
+static inline int platform_detect_isa(void) { return platform_isa_baseline; }
+#endif
+
+#endif

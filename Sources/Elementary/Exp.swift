@@ -1,0 +1,42 @@
+// Exponentials. e^x = 2^n e^r with n the nearest integer to x / ln 2 and |r| <= ln 2 / 2, where a polynomial gives e^r.
+// The coefficients are minimax, from tools/minimax.py.
+//
+// The library has its own because libm's last digits differ between versions and machines: these are the same bits
+// wherever IEEE 754 is, the multiply-adds fused.
+
+/// Adding 1.5 * 2^52 rounds a double of moderate size to an integer, which then stands in the sum's lowest bits.
+@usableFromInline let rounder = 0x1.8p52
+
+/// e^x.
+///
+/// Edge cases: e^-inf = 0, e^inf = inf, NaN stays NaN. Results below the normal range are rounded to subnormal numbers.
+/// Postcondition: within 1 ulp.
+@inline(__always) public func exp(_ x: F64x8) -> F64x8 {
+  let bounded = x.atLeast(-760).atMost(720)
+  let shifted = bounded.fma(F64x8(repeating: 0x1.71547652b82fep0), rounder)  // log2(e)
+  let n = shifted - rounder
+  // r = x - n ln 2, with ln 2 in two parts.
+  let r = n.fma(F64x8(repeating: -0x1.abc9e3b39803fp-56), n.fma(F64x8(repeating: -0x1.62e42fefa39efp-1), bounded))
+
+  var tail = F64x8(repeating: 2.5000072292151244e-08)
+  tail = tail.fma(r, 2.7630233914958636e-07)
+  tail = tail.fma(r, 2.7557586266408486e-06)
+  tail = tail.fma(r, 2.4801493136197254e-05)
+  tail = tail.fma(r, 0.00019841269506779664)
+  tail = tail.fma(r, 0.001388888894359769)
+  tail = tail.fma(r, 0.008333333333494333)
+  tail = tail.fma(r, 0.041666666666530267)
+  tail = tail.fma(r, 0.16666666666666413)
+  tail = tail.fma(r, 0.5000000000000011)
+  let power = 1 + tail.fma(r * r, r)
+
+  // 2^n in two factors: n reaches from below the smallest exponent to above the largest.
+  let half = n.fma(F64x8(repeating: 0.5), rounder)
+  return power * powerOfTwo(half) * powerOfTwo(shifted - (half - rounder))
+}
+
+/// 2^n for the integer n that was rounded by adding `rounder`; n in -1022...1023.
+@inline(__always) func powerOfTwo(_ shifted: F64x8) -> F64x8 {
+  let bits = unsafeBitCast(shifted, to: SIMD8<UInt64>.self)
+  return unsafeBitCast((bits &+ 1023) &<< 52, to: F64x8.self)
+}

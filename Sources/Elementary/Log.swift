@@ -1,0 +1,55 @@
+// Logarithms. log((1 + s) / (1 - s)) = 2 atanh(s) = 2 s + s^3 T(s^2), with a minimax polynomial T from tools/minimax.py.
+// With s = f / (2 + f) that is log(1 + f), written as f - (f^2/2 - s (f^2/2 + s^2 T)) so that f, which is exact, carries
+// the leading digits (the arrangement is that of Ng's log1p in FreeBSD's msun, 1993).
+
+/// ln 2 to 33 bits, and the rest: the product of the first with an exponent is exact.
+@usableFromInline let ln2High = 0x1.62e42feep-1
+@usableFromInline let ln2Low = 0x1.a39ef35793c76p-33
+
+/// log(1 + f) + k ln 2 for f in [sqrt(1/2) - 1, sqrt(2) - 1].
+@inline(__always) func log1pReduced(_ f: F64x8, exponent k: F64x8, correction: F64x8 = F64x8(repeating: 0)) -> F64x8 {
+  let s = f / (2 + f)
+  let z = s * s
+  var tail = F64x8(repeating: 0.14797244084737451)
+  tail = tail.fma(z, 0.15313978974263415)
+  tail = tail.fma(z, 0.1818356450966982)
+  tail = tail.fma(z, 0.22222198629921636)
+  tail = tail.fma(z, 0.2857142874109451)
+  tail = tail.fma(z, 0.3999999999942503)
+  tail = tail.fma(z, 0.6666666666666732)
+  let halfSquare = 0.5 * f * f
+  let low = s.fma(halfSquare + z * tail, k.fma(F64x8(repeating: ln2Low), correction))
+  return k * ln2High + (f - (halfSquare - low))
+}
+
+/// log(1 + u) for u in [0, 1].
+///
+/// Edge cases: NaN stays NaN; for subnormal u the result is u.
+/// Postcondition: within 1 ulp.
+@inline(__always) public func log1pOfUnit(_ u: F64x8) -> F64x8 {
+  let upper = u .> 0x1.a8279ap-2  // sqrt(2) - 1
+  let one = F64x8(repeating: 1)
+  let f = ((u - 1) * 0.5).selected(upper, else: u)
+  return log1pReduced(f, exponent: one.selected(upper, else: F64x8(repeating: 0)))
+}
+
+/// log x.
+///
+/// Edge cases: log 0 = -inf, log inf = inf, NaN for x < 0 or NaN. Subnormal arguments are as accurate as others.
+/// Postcondition: within 1 ulp.
+@inline(__always) public func log(_ x: F64x8) -> F64x8 {
+  let subnormal = x .< 0x1p-1022
+  let scaled = (x * 0x1p54).selected(subnormal, else: x)
+  // Move the exponent so that the significand lies in [sqrt(1/2), sqrt(2)).
+  let bits = unsafeBitCast(scaled, to: SIMD8<UInt64>.self) &+ (0x3ff0_0000_0000_0000 &- 0x3fe6_a09e_667f_3bcd)
+  let significand = unsafeBitCast(
+    (bits & 0x000f_ffff_ffff_ffff) &+ 0x3fe6_a09e_667f_3bcd, to: F64x8.self)
+  // The biased exponent as a double, by writing it into the low bits of 2^52.
+  let exponent = unsafeBitCast((bits &>> 52) | 0x4330_0000_0000_0000, to: F64x8.self) - 0x1p52
+  let k = exponent - F64x8(repeating: 1077).selected(subnormal, else: F64x8(repeating: 1023))
+  let result = log1pReduced(significand - 1, exponent: k)
+
+  let infinity = F64x8(repeating: .infinity)
+  return (-infinity).selected(x .== 0, else: infinity.selected(x .== infinity, else: F64x8(repeating: .nan).selected(
+    .!(x .>= 0), else: result)))
+}

@@ -1,0 +1,30 @@
+/// Index of the first NaN or infinity, or -1. The common case, none, is one pass of compares.
+@inline(__always)
+func firstNonfinite<Element: BinaryFloatingPoint & SIMDScalar>(_ array: UnsafePointer<Element>, _ count: Int) -> Int {
+  var block = 0
+  while block < count {
+    let end = min(block + 256, count)
+    // x - x is 0 for finite x and NaN for others, and NaN survives a sum.
+    var spoiled = SIMD16<Element>(repeating: 0)
+    var index = block
+    while index + 16 <= end {
+      let values = UnsafeRawPointer(array + index).loadUnaligned(as: SIMD16<Element>.self)
+      spoiled += values - values
+      index += 16
+    }
+    var tail: Element = 0
+    while index < end {
+      tail += array[index] - array[index]
+      index += 1
+    }
+    if tail != 0 || any(spoiled .!= 0) {
+      for index in block..<end where !array[index].isFinite { return index }
+    }
+    block = end
+  }
+  return -1
+}
+
+func firstNonfiniteF32(_ array: UnsafePointer<Float>, _ count: Int) -> Int { firstNonfinite(array, count) }
+
+func firstNonfiniteF64(_ array: UnsafePointer<Double>, _ count: Int) -> Int { firstNonfinite(array, count) }

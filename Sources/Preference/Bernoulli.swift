@@ -1,0 +1,30 @@
+import Elementary
+
+/// A function of one variable with its first derivative.
+public struct Jet {
+  public var value: F64x8
+  public var slope: F64x8
+
+  @inline(__always) public init(value: F64x8, slope: F64x8) {
+    self.value = value
+    self.slope = slope
+  }
+}
+
+/// Cross-entropy of a soft label p against sigma(z), with q = 1 - p:
+///
+///     f(z) = p softplus(-z) + q softplus(z),      f'(z) = q sigma(z) - p sigma(-z) = sigma(z) - p
+///
+/// At p = 1 this is -log sigma(z), the loss of DPO and of every stage of Plackett-Luce.
+/// Edge cases: f = ln 2 at z = 0 for every p; f(inf) = 0 for p = 1 and f(-inf) = 0 for q = 1; NaN stays NaN.
+@inline(__always) public func bernoulliCrossEntropy(_ z: DoubleDouble, p: F64x8, q: F64x8) -> (jet: Jet, Logistic) {
+  let logistic = Logistic(z)
+  let zero = F64x8(repeating: 0)
+  let positive = z.high .> 0
+  // p max(-z, 0) + q max(z, 0): one of the two factors times |z|, and 0 if that factor is 0, even for an infinite z.
+  let factor = q.selected(positive, else: p)
+  let linear = zero.selected(factor .== 0, else: factor * z.high.magnitude)
+  let correction = factor * z.low.selected(positive, else: -z.low)
+  let value = linear + (logistic.rest + correction)
+  return (Jet(value: value, slope: q * logistic.sigmoid - p * logistic.complement), logistic)
+}

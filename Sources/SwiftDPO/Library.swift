@@ -1,0 +1,49 @@
+import CSwiftDPO
+
+@_cdecl("swiftdpo_version") @implementation
+public func swiftdpo_version() -> UInt32 {
+  UInt32(SWIFTDPO_VERSION_MAJOR * 10000 + SWIFTDPO_VERSION_MINOR * 100 + SWIFTDPO_VERSION_PATCH)
+}
+
+@_cdecl("swiftdpo_abi_version") @implementation
+public func swiftdpo_abi_version() -> UInt32 { UInt32(SWIFTDPO_ABI_VERSION) }
+
+@_cdecl("swiftdpo_build_info") @implementation
+public func swiftdpo_build_info(_ build: UnsafeMutablePointer<swiftdpo_build>!) -> swiftdpo_status {
+  answer(nil) { () throws(Fault) in
+    var info = try read(UnsafePointer(build), "build")
+    info.version = ("0.1.0" as StaticString).cString
+    info.compiler = ("Swift 6.3" as StaticString).cString
+    info.instruction_set = InstructionSet.inUse.name.cString
+    build.pointee = info
+  }
+}
+
+@_cdecl("swiftdpo_status_string") @implementation
+public func swiftdpo_status_string(_ status: swiftdpo_status) -> UnsafePointer<CChar>! { rule(behind: status).cString }
+
+/// One sentence for each status.
+private func rule(behind status: swiftdpo_status) -> StaticString {
+  switch status {
+  case SWIFTDPO_OK: "ok"
+  case SWIFTDPO_ERROR_NULL_POINTER: "a required pointer is NULL, or only one of two that go together is given"
+  case SWIFTDPO_ERROR_STRUCT_SIZE: "struct_size must be the sizeof of a struct of this ABI version"
+  case SWIFTDPO_ERROR_MISALIGNED: "a pointer must be aligned for its element type"
+  case SWIFTDPO_ERROR_SIZE_OVERFLOW: "the bytes that the counts ask for must fit in the address space"
+  case SWIFTDPO_ERROR_OVERLAP: "a result must not overlap an input or another result"
+  case SWIFTDPO_ERROR_STRIDE: "a stride must be at least the length of the row that it steps over"
+  case SWIFTDPO_ERROR_COUNT: "this count is not allowed here"
+  case SWIFTDPO_ERROR_BETA: "beta must be a finite number above 0"
+  case SWIFTDPO_ERROR_LABEL_SMOOTHING: "label_smoothing must be in [0, 0.5)"
+  case SWIFTDPO_ERROR_REDUCTION: "reduction must be one of the swiftdpo_reduction values"
+  case SWIFTDPO_ERROR_NONFINITE_POLICY: "nonfinite must be one of the swiftdpo_nonfinite values"
+  case SWIFTDPO_ERROR_FLAG: "a yes-or-no option must be 0 or 1"
+  case SWIFTDPO_ERROR_NONFINITE: "values must be finite, neither NaN nor infinite"
+  case SWIFTDPO_ERROR_LABEL: "a label must be ignore_index or in [0, vocab_size)"
+  case SWIFTDPO_ERROR_NOT_A_RANKING: "a ranking must list each item of its group exactly once"
+  case SWIFTDPO_ERROR_SOFT_LABEL: "a soft label must be in [0, 1]"
+  case SWIFTDPO_ERROR_WEIGHT: "a weight must be finite and at least 0"
+  case SWIFTDPO_ERROR_OUT_OF_MEMORY: "temporary memory could not be had"
+  default: "unknown status"
+  }
+}

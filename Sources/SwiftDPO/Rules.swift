@@ -1,0 +1,62 @@
+import CSwiftDPO
+import Elementary
+import Preference
+
+// The rules that options and parameters obey, each in one place.
+
+func checkBeta(_ beta: Double, _ name: StaticString, at index: Int = 0) throws(Fault) {
+  try require(beta > 0 && beta.isFinite, SWIFTDPO_ERROR_BETA, name, at: index)
+}
+
+func checkLabelSmoothing(_ value: Double) throws(Fault) {
+  try require(value >= 0 && value < 0.5, SWIFTDPO_ERROR_LABEL_SMOOTHING, "label_smoothing")
+}
+
+/// 1 / count for the mean, 1 for the sum and for no reduction.
+func checkReduction(_ reduction: swiftdpo_reduction, count: Int) throws(Fault) -> Double {
+  switch reduction {
+  case SWIFTDPO_REDUCTION_MEAN: return 1 / Double(max(count, 1))
+  case SWIFTDPO_REDUCTION_SUM, SWIFTDPO_REDUCTION_NONE: return 1
+  default: throw Fault(SWIFTDPO_ERROR_REDUCTION, "reduction")
+  }
+}
+
+/// Whether NaN and infinities are to be refused.
+func checkNonfinitePolicy(_ policy: swiftdpo_nonfinite) throws(Fault) -> Bool {
+  switch policy {
+  case SWIFTDPO_NONFINITE_ERROR: return true
+  case SWIFTDPO_NONFINITE_PROPAGATE: return false
+  default: throw Fault(SWIFTDPO_ERROR_NONFINITE_POLICY, "nonfinite")
+  }
+}
+
+func checkFlag(_ flag: Int32, _ name: StaticString) throws(Fault) -> Bool {
+  try require(flag == 0 || flag == 1, SWIFTDPO_ERROR_FLAG, name)
+  return flag == 1
+}
+
+/// All elements obey a rule. The rule must be false for NaN.
+@inline(__always)
+func checkAll<Element>(
+  _ array: UnsafePointer<Element>?, _ count: Int, _ status: swiftdpo_status, _ name: StaticString,
+  _ rule: (Element) -> Bool
+) throws(Fault) {
+  guard let array else { return }
+  for index in 0..<count where !rule(array[index]) { throw Fault(status, name, at: index) }
+}
+
+func checkBetas<Element: Storage>(_ array: UnsafePointer<Element>?, _ count: Int) throws(Fault) {
+  try checkAll(array, count, SWIFTDPO_ERROR_BETA, "betas") { $0.double > 0 && $0.double.isFinite }
+}
+
+func checkWeights<Element: Storage>(_ array: UnsafePointer<Element>?, _ count: Int) throws(Fault) {
+  try checkAll(array, count, SWIFTDPO_ERROR_WEIGHT, "weights") { $0.double >= 0 && $0.double.isFinite }
+}
+
+func checkFinite<Element: Kernels>(
+  _ array: UnsafePointer<Element>?, _ count: Int, _ name: StaticString
+) throws(Fault) {
+  guard let array else { return }
+  let index = Element.firstNonfinite(array, count)
+  try require(index < 0, SWIFTDPO_ERROR_NONFINITE, name, at: index)
+}

@@ -1,0 +1,151 @@
+import CSwiftDPO
+
+// The structs of the header: their initial values, and what the f32 and f64 forms have in common. The compiler matches
+// the protocols' requirements with the header's fields by name.
+
+protocol Pairs: GrowableStruct {
+  associatedtype Element: Kernels
+  var count: Int { get }
+  var policy_chosen_logps: UnsafePointer<Element>! { get }
+  var policy_rejected_logps: UnsafePointer<Element>! { get }
+  var ref_chosen_logps: UnsafePointer<Element>! { get }
+  var ref_rejected_logps: UnsafePointer<Element>! { get }
+  var betas: UnsafePointer<Element>! { get }
+  var margins: UnsafePointer<Element>! { get }
+  var weights: UnsafePointer<Element>! { get }
+  var soft_labels: UnsafePointer<Element>! { get }
+}
+
+protocol PairResults: GrowableStruct {
+  associatedtype Element: Kernels
+  var loss: UnsafeMutablePointer<Double>! { get }
+  var losses: UnsafeMutablePointer<Element>! { get }
+  var grad_policy_chosen_logps: UnsafeMutablePointer<Element>! { get }
+  var grad_policy_rejected_logps: UnsafeMutablePointer<Element>! { get }
+  var chosen_rewards: UnsafeMutablePointer<Element>! { get }
+  var rejected_rewards: UnsafeMutablePointer<Element>! { get }
+  var gradient_weights: UnsafeMutablePointer<Element>! { get }
+}
+
+protocol Rankings: GrowableStruct {
+  associatedtype Element: Kernels
+  var num_groups: Int { get }
+  var group_size: Int { get }
+  var policy_logps: UnsafePointer<Element>! { get }
+  var ref_logps: UnsafePointer<Element>! { get }
+  var rankings: UnsafePointer<Int64>! { get }
+  var betas: UnsafePointer<Element>! { get }
+  var weights: UnsafePointer<Element>! { get }
+}
+
+protocol RankingResults: GrowableStruct {
+  associatedtype Element: Kernels
+  var loss: UnsafeMutablePointer<Double>! { get }
+  var losses: UnsafeMutablePointer<Element>! { get }
+  var grad_policy_logps: UnsafeMutablePointer<Element>! { get }
+  var rewards: UnsafeMutablePointer<Element>! { get }
+  var gradient_weights: UnsafeMutablePointer<Element>! { get }
+}
+
+extension GrowableStruct {
+  /// All zero but for the size, which stands first.
+  static func zeroed(_ value: Self) -> Self {
+    var value = value
+    withUnsafeMutableBytes(of: &value) { $0.storeBytes(of: MemoryLayout<Self>.stride, as: Int.self) }
+    return value
+  }
+}
+
+extension swiftdpo_pairs_f32: Pairs { static var initial: Self { zeroed(Self()) } }
+extension swiftdpo_pairs_f64: Pairs { static var initial: Self { zeroed(Self()) } }
+extension swiftdpo_pair_results_f32: PairResults { static var initial: Self { zeroed(Self()) } }
+extension swiftdpo_pair_results_f64: PairResults { static var initial: Self { zeroed(Self()) } }
+extension swiftdpo_rankings_f32: Rankings { static var initial: Self { zeroed(Self()) } }
+extension swiftdpo_rankings_f64: Rankings { static var initial: Self { zeroed(Self()) } }
+extension swiftdpo_ranking_results_f32: RankingResults { static var initial: Self { zeroed(Self()) } }
+extension swiftdpo_ranking_results_f64: RankingResults { static var initial: Self { zeroed(Self()) } }
+extension swiftdpo_logits_f32: GrowableStruct { static var initial: Self { zeroed(Self()) } }
+extension swiftdpo_logps_results: GrowableStruct { static var initial: Self { zeroed(Self()) } }
+extension swiftdpo_build: GrowableStruct { static var initial: Self { zeroed(Self()) } }
+
+extension swiftdpo_dpo_options: GrowableStruct {
+  static var initial: Self {
+    var options = zeroed(Self())
+    options.beta = 0.1
+    return options
+  }
+}
+
+extension swiftdpo_plackett_luce_options: GrowableStruct {
+  static var initial: Self {
+    var options = zeroed(Self())
+    options.beta = 0.1
+    return options
+  }
+}
+
+extension swiftdpo_logps_options: GrowableStruct {
+  static var initial: Self {
+    var options = zeroed(Self())
+    options.ignore_index = -100
+    options.shift = 1
+    return options
+  }
+}
+
+@_cdecl("swiftdpo_pairs_f32_init") @implementation
+public func swiftdpo_pairs_f32_init(_ pairs: UnsafeMutablePointer<swiftdpo_pairs_f32>!) { initialize(pairs) }
+
+@_cdecl("swiftdpo_pairs_f64_init") @implementation
+public func swiftdpo_pairs_f64_init(_ pairs: UnsafeMutablePointer<swiftdpo_pairs_f64>!) { initialize(pairs) }
+
+@_cdecl("swiftdpo_pair_results_f32_init") @implementation
+public func swiftdpo_pair_results_f32_init(_ results: UnsafeMutablePointer<swiftdpo_pair_results_f32>!) {
+  initialize(results)
+}
+
+@_cdecl("swiftdpo_pair_results_f64_init") @implementation
+public func swiftdpo_pair_results_f64_init(_ results: UnsafeMutablePointer<swiftdpo_pair_results_f64>!) {
+  initialize(results)
+}
+
+@_cdecl("swiftdpo_dpo_options_init") @implementation
+public func swiftdpo_dpo_options_init(_ options: UnsafeMutablePointer<swiftdpo_dpo_options>!) { initialize(options) }
+
+@_cdecl("swiftdpo_rankings_f32_init") @implementation
+public func swiftdpo_rankings_f32_init(_ rankings: UnsafeMutablePointer<swiftdpo_rankings_f32>!) {
+  initialize(rankings)
+}
+
+@_cdecl("swiftdpo_rankings_f64_init") @implementation
+public func swiftdpo_rankings_f64_init(_ rankings: UnsafeMutablePointer<swiftdpo_rankings_f64>!) {
+  initialize(rankings)
+}
+
+@_cdecl("swiftdpo_ranking_results_f32_init") @implementation
+public func swiftdpo_ranking_results_f32_init(_ results: UnsafeMutablePointer<swiftdpo_ranking_results_f32>!) {
+  initialize(results)
+}
+
+@_cdecl("swiftdpo_ranking_results_f64_init") @implementation
+public func swiftdpo_ranking_results_f64_init(_ results: UnsafeMutablePointer<swiftdpo_ranking_results_f64>!) {
+  initialize(results)
+}
+
+@_cdecl("swiftdpo_plackett_luce_options_init") @implementation
+public func swiftdpo_plackett_luce_options_init(
+  _ options: UnsafeMutablePointer<swiftdpo_plackett_luce_options>!
+) { initialize(options) }
+
+@_cdecl("swiftdpo_logits_f32_init") @implementation
+public func swiftdpo_logits_f32_init(_ logits: UnsafeMutablePointer<swiftdpo_logits_f32>!) { initialize(logits) }
+
+@_cdecl("swiftdpo_logps_options_init") @implementation
+public func swiftdpo_logps_options_init(_ options: UnsafeMutablePointer<swiftdpo_logps_options>!) {
+  initialize(options)
+}
+
+@_cdecl("swiftdpo_logps_results_init") @implementation
+public func swiftdpo_logps_results_init(_ results: UnsafeMutablePointer<swiftdpo_logps_results>!) {
+  initialize(results)
+}

@@ -1,0 +1,426 @@
+/*
+ * swiftdpo: preference-learning losses and their exact gradients.
+ *
+ * This header is the contract and the manual. What is not in it is not API.
+ *
+ * WHAT IT DOES
+ *   A program that trains a policy on human preferences hands in log-probabilities or logits that it owns, and gets
+ *   back losses, gradients, rewards and metrics in buffers that it owns:
+ *
+ *     swiftdpo_sequence_logps_*           logits -> log-probabilities of whole responses
+ *     swiftdpo_dpo_loss_*                 pairs of responses, one preferred: loss and gradient
+ *     swiftdpo_plackett_luce_loss_*       ranked lists of responses: loss and gradient
+ *     swiftdpo_sequence_logps_backward_*  gradient by log-probabilities -> gradient by logits, in place if you like
+ *
+ * CONVENTIONS
+ *   Units           Natural logarithms everywhere (nats). pi is the policy, ref the frozen reference.
+ *   logps           log pi(y|x): the sum over the response's tokens, not their mean, unless an option says so.
+ *   chosen          the preferred response y_w ("winner"); rejected is y_l ("loser").
+ *   Rankings        run from best to worst. Item indices start at 0.
+ *   Rewards         implicit rewards beta * (log pi(y|x) - log ref(y|x)), without beta * log Z(x), which cancels.
+ *   dtypes          a name ends in the type of its floating-point buffers: _f32 (float) or _f64 (double).
+ *   Arithmetic      Losses over log-probabilities are computed in double precision whatever the buffers' type.
+ *   The same bits   A result never depends on the number of threads, the instruction set, the alignment of a buffer
+ *                   or the other rows of its batch.
+ *
+ * CALLS
+ *   Each call takes up to four structs by pointer: what you have, what you choose (options; NULL means the defaults),
+ *   where results go, and who is to blame if it fails (culprit; may be NULL). Results whose pointer is NULL are
+ *   skipped, and cost nothing where they can be skipped.
+ *   - The caller owns every buffer, and keeps it valid and unchanged during the call. The library keeps no pointer.
+ *   - A buffer is contiguous, aligned for its element type, and does not overlap another one that the same call
+ *     writes, unless the field says so.
+ *   - Counts are in elements, never in bytes. Zero is legal for every count of groups: an empty batch has loss 0.
+ *   - Every call is reentrant and may run on any number of threads at once.
+ *
+ * ERRORS
+ *   Every call that can fail returns a swiftdpo_status; SWIFTDPO_OK is 0. Arguments are checked before any work: on an
+ *   error no result has been written. swiftdpo_status_string() says the rule that was broken, the culprit says which
+ *   field and which element broke it. No input crashes the process; a pointer to memory that is not there is the one
+ *   thing that no library can check.
+ *
+ * STRUCTS THAT GROW
+ *   Every struct that you fill begins with struct_size. Start from its _INIT macro (C, C++) or its _init function (for
+ *   callers who cannot expand macros), then set fields by name. New fields come at the end, and zero in them means
+ *   what the library did before it knew them: a program that was compiled against an older header keeps working.
+ *
+ * SPDX-License-Identifier: Apache-2.0
+ */
+#ifndef SWIFTDPO_H
+#define SWIFTDPO_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * Version
+ * ------------------------------------------------------------------------------------------------------------------ */
+
+#define SWIFTDPO_VERSION_MAJOR 0
+#define SWIFTDPO_VERSION_MINOR 1
+#define SWIFTDPO_VERSION_PATCH 0
+
+/** One number to compare: 10000 * major + 100 * minor + patch. */
+#define SWIFTDPO_VERSION (SWIFTDPO_VERSION_MAJOR * 10000 + SWIFTDPO_VERSION_MINOR * 100 + SWIFTDPO_VERSION_PATCH)
+
+/** Changes when a program compiled against the older header would break. The SONAME is libswiftdpo.so.<this>. */
+#define SWIFTDPO_ABI_VERSION 0
+
+/** The library's own SWIFTDPO_VERSION: compare it with the header's at start-up. */
+uint32_t swiftdpo_version(void);
+
+/** The library's own SWIFTDPO_ABI_VERSION. It must equal the header's. */
+uint32_t swiftdpo_abi_version(void);
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * Status
+ * ------------------------------------------------------------------------------------------------------------------ */
+
+/** Values are pinned and grouped by tens; later releases add values inside a group. */
+typedef enum swiftdpo_status {
+  SWIFTDPO_OK = 0,
+
+  /* Buffers and structs */
+  SWIFTDPO_ERROR_NULL_POINTER = 10,  /**< A required pointer is NULL, or one of two that go together. */
+  SWIFTDPO_ERROR_STRUCT_SIZE = 11,   /**< struct_size is not one that a header of this ABI version has. */
+  SWIFTDPO_ERROR_MISALIGNED = 12,    /**< A pointer is not aligned for its element type. */
+  SWIFTDPO_ERROR_SIZE_OVERFLOW = 13, /**< The bytes that the counts ask for do not fit in the address space. */
+  SWIFTDPO_ERROR_OVERLAP = 14,       /**< A result overlaps an input or another result. */
+  SWIFTDPO_ERROR_STRIDE = 15,        /**< A stride is smaller than the row that it steps over. */
+  SWIFTDPO_ERROR_COUNT = 16,         /**< A count is not allowed here, such as a vocabulary of 0 entries. */
+
+  /* Options */
+  SWIFTDPO_ERROR_BETA = 20,            /**< beta is not a finite number above 0. */
+  SWIFTDPO_ERROR_LABEL_SMOOTHING = 21, /**< label_smoothing is not in [0, 0.5). */
+  SWIFTDPO_ERROR_REDUCTION = 22,       /**< reduction is none of the swiftdpo_reduction values. */
+  SWIFTDPO_ERROR_NONFINITE_POLICY = 23,/**< nonfinite is none of the swiftdpo_nonfinite values. */
+  SWIFTDPO_ERROR_FLAG = 24,            /**< A yes-or-no option is neither 0 nor 1. */
+
+  /* Data */
+  SWIFTDPO_ERROR_NONFINITE = 30,       /**< A value is NaN or infinite where only finite numbers have a meaning. */
+  SWIFTDPO_ERROR_LABEL = 31,           /**< A label is neither ignore_index nor in [0, vocab_size). */
+  SWIFTDPO_ERROR_NOT_A_RANKING = 32,   /**< A ranking lists an item twice, or one that its group does not have. */
+  SWIFTDPO_ERROR_SOFT_LABEL = 33,      /**< A soft label is not in [0, 1]. */
+  SWIFTDPO_ERROR_WEIGHT = 34,          /**< A weight is negative, infinite or NaN. */
+
+  /* The system */
+  SWIFTDPO_ERROR_OUT_OF_MEMORY = 40    /**< Temporary memory could not be had. */
+} swiftdpo_status;
+
+/** A sentence, in English, that states the rule behind a status. Static text, never NULL, for any value. */
+const char *swiftdpo_status_string(swiftdpo_status status);
+
+/** Who broke the rule. Written when a call fails, and only then. */
+typedef struct swiftdpo_culprit {
+  const char *argument; /**< Name of the struct's field, such as "policy_chosen_logps". Static text. */
+  size_t index;         /**< Flat index of the first offending element in it; 0 where there is just one. */
+} swiftdpo_culprit;
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * Choices that several calls share
+ * ------------------------------------------------------------------------------------------------------------------ */
+
+/** How the losses of a batch become one loss, whose gradient is given. */
+typedef enum swiftdpo_reduction {
+  SWIFTDPO_REDUCTION_MEAN = 0, /**< The sum divided by the number of pairs or groups, whatever their weights. */
+  SWIFTDPO_REDUCTION_SUM = 1,
+  SWIFTDPO_REDUCTION_NONE = 2  /**< For callers who reduce `losses` themselves: `loss` and gradients as for SUM. */
+} swiftdpo_reduction;
+
+/** What to do with NaN and infinities in log-probabilities. */
+typedef enum swiftdpo_nonfinite {
+  SWIFTDPO_NONFINITE_ERROR = 0,    /**< Fail with SWIFTDPO_ERROR_NONFINITE and point at the first one. */
+  SWIFTDPO_NONFINITE_PROPAGATE = 1 /**< Compute: NaN and infinities go through to the results that depend on them. */
+} swiftdpo_nonfinite;
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * Pairs: Direct Preference Optimization
+ * ------------------------------------------------------------------------------------------------------------------
+ *
+ *   a = log pi(y_w) - log ref(y_w),   b = log pi(y_l) - log ref(y_l),   z = beta * (a - b) - margin
+ *
+ *   loss   = - p * log sigma(z) - (1 - p) * log sigma(-z)
+ *   d/dz   = sigma(z) - p
+ *   rewards  beta * a  and  beta * b
+ *
+ * p is the probability that the preferred response is the better one: 1 - label_smoothing, or the pair's soft label.
+ * With p = 1 the loss is -log sigma(z) (Rafailov et al. 2023, arXiv:2305.18290); with p = 1 - label_smoothing it is
+ * cDPO (Mitchell 2023). d/da = beta * d/dz and d/db = -beta * d/dz.
+ *
+ * Range: [0, inf) for p = 1, with loss ln 2 at z = 0; for 0 < p < 1 the smallest loss is the entropy of p, at
+ * z = logit(p). Finite for all finite inputs up to the type's own overflow: the loss grows like |z|.
+ * Accuracy (f64): losses and gradients within 4 ulp of the exact value of the given numbers, where terms of opposite
+ * sign cancel (p < 1, near z = logit(p)) 4 ulp of the larger term. f32: rounded from double.
+ */
+
+/** A batch of preference pairs. */
+typedef struct swiftdpo_pairs_f32 {
+  size_t struct_size;                 /**< sizeof(swiftdpo_pairs_f32) */
+  size_t count;                       /**< Number of pairs: each array below has this many elements. */
+  const float *policy_chosen_logps;   /**< log pi(y_w|x). Required. */
+  const float *policy_rejected_logps; /**< log pi(y_l|x). Required. */
+  const float *ref_chosen_logps;      /**< log ref(y_w|x). NULL, together with the next: reference-free, a = log pi. */
+  const float *ref_rejected_logps;    /**< log ref(y_l|x). */
+  const float *betas;                 /**< Each pair's own beta > 0. NULL: options->beta. */
+  const float *margins;               /**< Subtracted from beta * (a - b), in nats. NULL: 0. */
+  const float *weights;               /**< Factor >= 0 of each pair's loss. NULL: 1. */
+  const float *soft_labels;           /**< p in [0, 1] for each pair. NULL: 1 - options->label_smoothing. */
+} swiftdpo_pairs_f32;
+
+/** As swiftdpo_pairs_f32, in double. */
+typedef struct swiftdpo_pairs_f64 {
+  size_t struct_size;
+  size_t count;
+  const double *policy_chosen_logps;
+  const double *policy_rejected_logps;
+  const double *ref_chosen_logps;
+  const double *ref_rejected_logps;
+  const double *betas;
+  const double *margins;
+  const double *weights;
+  const double *soft_labels;
+} swiftdpo_pairs_f64;
+
+#define SWIFTDPO_PAIRS_F32_INIT {sizeof(swiftdpo_pairs_f32), 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL}
+#define SWIFTDPO_PAIRS_F64_INIT {sizeof(swiftdpo_pairs_f64), 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL}
+void swiftdpo_pairs_f32_init(swiftdpo_pairs_f32 *pairs);
+void swiftdpo_pairs_f64_init(swiftdpo_pairs_f64 *pairs);
+
+typedef struct swiftdpo_dpo_options {
+  size_t struct_size;           /**< sizeof(swiftdpo_dpo_options) */
+  double beta;                  /**< Strength of the KL regularisation, > 0. Default 0.1. */
+  double label_smoothing;       /**< Probability that a label is flipped, in [0, 0.5). Default 0. */
+  swiftdpo_reduction reduction; /**< Default SWIFTDPO_REDUCTION_MEAN. */
+  swiftdpo_nonfinite nonfinite; /**< Default SWIFTDPO_NONFINITE_ERROR. Parameters must be finite either way. */
+} swiftdpo_dpo_options;
+
+#define SWIFTDPO_DPO_OPTIONS_INIT \
+  {sizeof(swiftdpo_dpo_options), 0.1, 0.0, SWIFTDPO_REDUCTION_MEAN, SWIFTDPO_NONFINITE_ERROR}
+void swiftdpo_dpo_options_init(swiftdpo_dpo_options *options);
+
+/** Where results go. Each may be NULL. Arrays have one element for each pair. */
+typedef struct swiftdpo_pair_results_f32 {
+  size_t struct_size;               /**< sizeof(swiftdpo_pair_results_f32) */
+  double *loss;                     /**< The reduced loss: one number. */
+  float *losses;                    /**< Loss of each pair, its weight included. */
+  float *grad_policy_chosen_logps;  /**< d loss / d log pi(y_w|x). */
+  float *grad_policy_rejected_logps;/**< d loss / d log pi(y_l|x). */
+  float *chosen_rewards;            /**< beta * a */
+  float *rejected_rewards;          /**< beta * b */
+  float *gradient_weights;          /**< sigma(-z): near 0 where the policy is right and sure, near 1 where wrong. */
+} swiftdpo_pair_results_f32;
+
+/** As swiftdpo_pair_results_f32, in double. */
+typedef struct swiftdpo_pair_results_f64 {
+  size_t struct_size;
+  double *loss;
+  double *losses;
+  double *grad_policy_chosen_logps;
+  double *grad_policy_rejected_logps;
+  double *chosen_rewards;
+  double *rejected_rewards;
+  double *gradient_weights;
+} swiftdpo_pair_results_f64;
+
+#define SWIFTDPO_PAIR_RESULTS_F32_INIT {sizeof(swiftdpo_pair_results_f32), NULL, NULL, NULL, NULL, NULL, NULL, NULL}
+#define SWIFTDPO_PAIR_RESULTS_F64_INIT {sizeof(swiftdpo_pair_results_f64), NULL, NULL, NULL, NULL, NULL, NULL, NULL}
+void swiftdpo_pair_results_f32_init(swiftdpo_pair_results_f32 *results);
+void swiftdpo_pair_results_f64_init(swiftdpo_pair_results_f64 *results);
+
+/** Loss of a batch of pairs and its gradient. Neither allocates nor keeps anything. */
+swiftdpo_status swiftdpo_dpo_loss_f32(const swiftdpo_pairs_f32 *pairs, const swiftdpo_dpo_options *options,
+                                      const swiftdpo_pair_results_f32 *results, swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_dpo_loss_f64(const swiftdpo_pairs_f64 *pairs, const swiftdpo_dpo_options *options,
+                                      const swiftdpo_pair_results_f64 *results, swiftdpo_culprit *culprit);
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * Rankings: Plackett-Luce
+ * ------------------------------------------------------------------------------------------------------------------
+ *
+ *   s_i = beta * (log pi(y_i) - log ref(y_i)),   best first: s_1, ..., s_K
+ *
+ *   loss = - log P(ranking) = sum over k < K of  log sum over j >= k of exp(s_j - s_k)
+ *   d/ds_i = sum over k <= min(i, K-1) of exp(s_i - LSE_k)  -  [i < K],   LSE_k = log sum over j >= k of exp(s_j)
+ *
+ * (Plackett 1975; Luce 1959; for policies Rafailov et al. 2023, appendix A.3.) K = 2 gives exactly the numbers of
+ * swiftdpo_dpo_loss. K = 1 has loss 0. The gradients of a group sum to 0. Time is linear in K; the loss is finite for
+ * all finite scores, however far apart.
+ * Accuracy (f64): losses and gradients within 4 ulp for K up to 32, and of the order of the exact sum's own rounding
+ * beyond. Groups of more than 64 items take temporary memory of 16 * K doubles for each eight groups in work.
+ */
+
+/** A batch of groups of responses, each group ranked. */
+typedef struct swiftdpo_rankings_f32 {
+  size_t struct_size;        /**< sizeof(swiftdpo_rankings_f32) */
+  size_t num_groups;         /**< Number of groups (prompts). */
+  size_t group_size;         /**< K, the items of each group; at least 1. Arrays of items are [num_groups, K]. */
+  const float *policy_logps; /**< log pi of each item. Required. */
+  const float *ref_logps;    /**< log ref of each item. NULL: 0, so that scores are beta * policy_logps. */
+  const int64_t *rankings;   /**< Item indices 0..K-1, best first, for each group. NULL: items stand best first. */
+  const float *betas;        /**< Each group's own beta > 0: num_groups elements. NULL: options->beta. */
+  const float *weights;      /**< Factor >= 0 of each group's loss: num_groups elements. NULL: 1. */
+} swiftdpo_rankings_f32;
+
+/** As swiftdpo_rankings_f32, in double. */
+typedef struct swiftdpo_rankings_f64 {
+  size_t struct_size;
+  size_t num_groups;
+  size_t group_size;
+  const double *policy_logps;
+  const double *ref_logps;
+  const int64_t *rankings;
+  const double *betas;
+  const double *weights;
+} swiftdpo_rankings_f64;
+
+#define SWIFTDPO_RANKINGS_F32_INIT {sizeof(swiftdpo_rankings_f32), 0, 0, NULL, NULL, NULL, NULL, NULL}
+#define SWIFTDPO_RANKINGS_F64_INIT {sizeof(swiftdpo_rankings_f64), 0, 0, NULL, NULL, NULL, NULL, NULL}
+void swiftdpo_rankings_f32_init(swiftdpo_rankings_f32 *rankings);
+void swiftdpo_rankings_f64_init(swiftdpo_rankings_f64 *rankings);
+
+typedef struct swiftdpo_plackett_luce_options {
+  size_t struct_size;           /**< sizeof(swiftdpo_plackett_luce_options) */
+  double beta;                  /**< > 0. Default 0.1; 1 for scores that are rewards or log-worths already. */
+  swiftdpo_reduction reduction; /**< Default SWIFTDPO_REDUCTION_MEAN, over groups. */
+  swiftdpo_nonfinite nonfinite; /**< Default SWIFTDPO_NONFINITE_ERROR. */
+} swiftdpo_plackett_luce_options;
+
+#define SWIFTDPO_PLACKETT_LUCE_OPTIONS_INIT \
+  {sizeof(swiftdpo_plackett_luce_options), 0.1, SWIFTDPO_REDUCTION_MEAN, SWIFTDPO_NONFINITE_ERROR}
+void swiftdpo_plackett_luce_options_init(swiftdpo_plackett_luce_options *options);
+
+/** Where results go. Each may be NULL. Arrays of items are laid out as policy_logps is. */
+typedef struct swiftdpo_ranking_results_f32 {
+  size_t struct_size;       /**< sizeof(swiftdpo_ranking_results_f32) */
+  double *loss;             /**< The reduced loss: one number. */
+  float *losses;            /**< -log P(ranking) of each group, its weight included: num_groups elements. */
+  float *grad_policy_logps; /**< d loss / d log pi of each item. */
+  float *rewards;           /**< s_i of each item. */
+  float *gradient_weights;  /**< For each item, the probability that its stage picks another: sigma(LSE_{k+1} - s_k). */
+} swiftdpo_ranking_results_f32;
+
+/** As swiftdpo_ranking_results_f32, in double. */
+typedef struct swiftdpo_ranking_results_f64 {
+  size_t struct_size;
+  double *loss;
+  double *losses;
+  double *grad_policy_logps;
+  double *rewards;
+  double *gradient_weights;
+} swiftdpo_ranking_results_f64;
+
+#define SWIFTDPO_RANKING_RESULTS_F32_INIT {sizeof(swiftdpo_ranking_results_f32), NULL, NULL, NULL, NULL, NULL}
+#define SWIFTDPO_RANKING_RESULTS_F64_INIT {sizeof(swiftdpo_ranking_results_f64), NULL, NULL, NULL, NULL, NULL}
+void swiftdpo_ranking_results_f32_init(swiftdpo_ranking_results_f32 *results);
+void swiftdpo_ranking_results_f64_init(swiftdpo_ranking_results_f64 *results);
+
+/** Loss of a batch of rankings and its gradient. */
+swiftdpo_status swiftdpo_plackett_luce_loss_f32(const swiftdpo_rankings_f32 *rankings,
+                                                const swiftdpo_plackett_luce_options *options,
+                                                const swiftdpo_ranking_results_f32 *results,
+                                                swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_plackett_luce_loss_f64(const swiftdpo_rankings_f64 *rankings,
+                                                const swiftdpo_plackett_luce_options *options,
+                                                const swiftdpo_ranking_results_f64 *results,
+                                                swiftdpo_culprit *culprit);
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * Logits: log-probabilities of responses
+ * ------------------------------------------------------------------------------------------------------------------
+ *
+ *   log pi(y_t | x, y_<t) = logits[t, y_t] - log sum over v of exp(logits[t, v])
+ *
+ * summed over the tokens of each sequence whose label counts. With shift, the logits at position t score the label at
+ * t + 1, as causal language models give them, and the last position's logits score nothing. Only rows whose label
+ * counts are read. Each row is read once. Sums run in double precision over single-precision exponentials.
+ *
+ * -inf is a legal logit (a masked vocabulary entry): its probability is 0. As the label's logit it makes the
+ * log-probability -inf. NaN and +inf have no meaning, nor has a row that is -inf throughout.
+ */
+
+/** Logits over a vocabulary, and the labels that they score. */
+typedef struct swiftdpo_logits_f32 {
+  size_t struct_size;     /**< sizeof(swiftdpo_logits_f32) */
+  size_t num_sequences;   /**< B */
+  size_t sequence_length; /**< T */
+  size_t vocab_size;      /**< V, at least 1 */
+  const float *logits;    /**< [B, T, V]. Required unless B * T is 0. */
+  size_t row_stride;      /**< Elements from one row of V logits to the next; 0: V. */
+  const int64_t *labels;  /**< [B, T]: token ids, or ignore_index where a token does not count. Required. */
+} swiftdpo_logits_f32;
+
+#define SWIFTDPO_LOGITS_F32_INIT {sizeof(swiftdpo_logits_f32), 0, 0, 0, NULL, 0, NULL}
+void swiftdpo_logits_f32_init(swiftdpo_logits_f32 *logits);
+
+typedef struct swiftdpo_logps_options {
+  size_t struct_size;           /**< sizeof(swiftdpo_logps_options) */
+  int64_t ignore_index;         /**< Label of tokens that do not count (prompt, padding). Default -100. */
+  int32_t shift;                /**< 1: logits at t score the label at t + 1. 0: at t. Default 1. */
+  int32_t average;              /**< 1: divide each sum by its number of tokens. Default 0. */
+  swiftdpo_nonfinite nonfinite; /**< Default SWIFTDPO_NONFINITE_ERROR. */
+} swiftdpo_logps_options;
+
+#define SWIFTDPO_LOGPS_OPTIONS_INIT {sizeof(swiftdpo_logps_options), -100, 1, 0, SWIFTDPO_NONFINITE_ERROR}
+void swiftdpo_logps_options_init(swiftdpo_logps_options *options);
+
+/** Where results go. Each may be NULL. L = T - 1 with shift (0 for T = 0), T without. */
+typedef struct swiftdpo_logps_results {
+  size_t struct_size;      /**< sizeof(swiftdpo_logps_results) */
+  double *logps;           /**< [B]: log pi of each sequence; 0 for one without tokens that count. */
+  int64_t *num_tokens;     /**< [B]: how many tokens count. */
+  double *token_logps;     /**< [B, L]: log-probability of each label; 0 where it does not count. */
+  double *log_normalizers; /**< [B, L]: log-sum-exp of each row, for the backward call; 0 where it is not read. */
+} swiftdpo_logps_results;
+
+#define SWIFTDPO_LOGPS_RESULTS_INIT {sizeof(swiftdpo_logps_results), NULL, NULL, NULL, NULL}
+void swiftdpo_logps_results_init(swiftdpo_logps_results *results);
+
+/** Log-probabilities of sequences from logits. With SWIFTDPO_NONFINITE_ERROR a failing call has read all it needs
+ * before it writes, at the price of no second pass: the first bad logit is named by its flat index. */
+swiftdpo_status swiftdpo_sequence_logps_f32(const swiftdpo_logits_f32 *logits, const swiftdpo_logps_options *options,
+                                            const swiftdpo_logps_results *results, swiftdpo_culprit *culprit);
+
+/**
+ * The gradient by the logits, given the gradient by each sequence's log-probability g_b:
+ *
+ *   grad_logits[t, v] = g_b * (1[v = y_t] - exp(logits[t, v] - LSE_t))      (divided by the token count if averaged)
+ *
+ * and 0 in every row that scores no label that counts.
+ *
+ * @param grad_logps      [B]: d loss / d logps. Required.
+ * @param log_normalizers [B, L] from the forward call over the same logits and options, or NULL: then each row is read
+ *                        twice.
+ * @param grad_logits     [B, T, V] with the logits' row_stride; overwritten. It may be the very buffer of the logits.
+ *                        Elements between rows (row_stride > V) are left alone.
+ */
+swiftdpo_status swiftdpo_sequence_logps_backward_f32(const swiftdpo_logits_f32 *logits,
+                                                     const swiftdpo_logps_options *options, const double *grad_logps,
+                                                     const double *log_normalizers, float *grad_logits,
+                                                     swiftdpo_culprit *culprit);
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * The library itself
+ * ------------------------------------------------------------------------------------------------------------------ */
+
+/** What this build is, and what it chose on this machine. */
+typedef struct swiftdpo_build {
+  size_t struct_size;          /**< sizeof(swiftdpo_build), set by the caller. */
+  const char *version;         /**< "major.minor.patch" */
+  const char *compiler;        /**< Name and version of the compiler. */
+  const char *instruction_set; /**< Kernels in use: "baseline", "avx2", "avx512" or "neon". */
+} swiftdpo_build;
+
+#define SWIFTDPO_BUILD_INIT {sizeof(swiftdpo_build), NULL, NULL, NULL}
+
+/** Fills *build. The strings are static. */
+swiftdpo_status swiftdpo_build_info(swiftdpo_build *build);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* SWIFTDPO_H */
