@@ -1,0 +1,46 @@
+/* The pins of abi.h, and the two ways to start a struct: its INIT macro and its _init function. */
+#include "abi.h"
+#include "check.h"
+
+/** An _init function writes what its macro says, in every byte. */
+#define CHECK_INIT(type, MACRO) \
+  do { \
+    const type by_macro = MACRO; \
+    type by_function; \
+    memset(&by_function, 0x5A, sizeof by_function); \
+    type##_init(&by_function); \
+    CHECK(by_macro.struct_size == sizeof(type)); \
+    CHECK_SAME_BITS(&by_function, &by_macro, sizeof by_macro); \
+    type##_init(NULL); \
+  } while (0)
+
+void test_abi(void) {
+  CHECK_INIT(swiftdpo_pairs_f32, SWIFTDPO_PAIRS_F32_INIT);
+  CHECK_INIT(swiftdpo_pairs_f64, SWIFTDPO_PAIRS_F64_INIT);
+  CHECK_INIT(swiftdpo_dpo_options, SWIFTDPO_DPO_OPTIONS_INIT);
+  CHECK_INIT(swiftdpo_pair_results_f32, SWIFTDPO_PAIR_RESULTS_F32_INIT);
+  CHECK_INIT(swiftdpo_pair_results_f64, SWIFTDPO_PAIR_RESULTS_F64_INIT);
+  CHECK_INIT(swiftdpo_rankings_f32, SWIFTDPO_RANKINGS_F32_INIT);
+  CHECK_INIT(swiftdpo_rankings_f64, SWIFTDPO_RANKINGS_F64_INIT);
+  CHECK_INIT(swiftdpo_plackett_luce_options, SWIFTDPO_PLACKETT_LUCE_OPTIONS_INIT);
+  CHECK_INIT(swiftdpo_ranking_results_f32, SWIFTDPO_RANKING_RESULTS_F32_INIT);
+  CHECK_INIT(swiftdpo_ranking_results_f64, SWIFTDPO_RANKING_RESULTS_F64_INIT);
+  CHECK_INIT(swiftdpo_logits_f32, SWIFTDPO_LOGITS_F32_INIT);
+  CHECK_INIT(swiftdpo_logps_results, SWIFTDPO_LOGPS_RESULTS_INIT);
+
+  /* Padding at the end, so field by field. */
+  const swiftdpo_logps_options by_macro = SWIFTDPO_LOGPS_OPTIONS_INIT;
+  swiftdpo_logps_options by_function;
+  swiftdpo_logps_options_init(&by_function);
+  CHECK(by_function.struct_size == by_macro.struct_size && by_macro.struct_size == sizeof by_macro);
+  CHECK(by_function.ignore_index == -100 && by_macro.ignore_index == -100);
+  CHECK(by_function.shift == 1 && by_macro.shift == 1);
+  CHECK(by_function.average == 0 && by_macro.average == 0);
+  CHECK(by_function.nonfinite == SWIFTDPO_NONFINITE_ERROR && by_macro.nonfinite == SWIFTDPO_NONFINITE_ERROR);
+  swiftdpo_logps_options_init(NULL);
+
+  const swiftdpo_dpo_options dpo = SWIFTDPO_DPO_OPTIONS_INIT;
+  CHECK(dpo.beta == 0.1 && dpo.label_smoothing == 0);
+  const swiftdpo_plackett_luce_options plackett_luce = SWIFTDPO_PLACKETT_LUCE_OPTIONS_INIT;
+  CHECK(plackett_luce.beta == 0.1);
+}

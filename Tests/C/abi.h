@@ -1,0 +1,72 @@
+/*
+ * What a compiled program has built in and a later library may not change: the values of enumerators and the layout of
+ * structs. Checked at compile time, by C in abi.c and by C++ in consumer.cpp. New fields and values only ever add lines.
+ */
+#ifndef ABI_H
+#define ABI_H
+
+#include "swiftdpo.h"
+
+#ifdef __cplusplus
+#define PIN(condition) static_assert(condition, #condition)
+#else
+#define PIN(condition) _Static_assert(condition, #condition)
+#endif
+
+PIN(SWIFTDPO_OK == 0);
+PIN(SWIFTDPO_ERROR_NULL_POINTER == 10);
+PIN(SWIFTDPO_ERROR_STRUCT_SIZE == 11);
+PIN(SWIFTDPO_ERROR_MISALIGNED == 12);
+PIN(SWIFTDPO_ERROR_SIZE_OVERFLOW == 13);
+PIN(SWIFTDPO_ERROR_OVERLAP == 14);
+PIN(SWIFTDPO_ERROR_STRIDE == 15);
+PIN(SWIFTDPO_ERROR_COUNT == 16);
+PIN(SWIFTDPO_ERROR_BETA == 20);
+PIN(SWIFTDPO_ERROR_LABEL_SMOOTHING == 21);
+PIN(SWIFTDPO_ERROR_REDUCTION == 22);
+PIN(SWIFTDPO_ERROR_NONFINITE_POLICY == 23);
+PIN(SWIFTDPO_ERROR_FLAG == 24);
+PIN(SWIFTDPO_ERROR_NONFINITE == 30);
+PIN(SWIFTDPO_ERROR_LABEL == 31);
+PIN(SWIFTDPO_ERROR_NOT_A_RANKING == 32);
+PIN(SWIFTDPO_ERROR_SOFT_LABEL == 33);
+PIN(SWIFTDPO_ERROR_WEIGHT == 34);
+PIN(SWIFTDPO_ERROR_OUT_OF_MEMORY == 40);
+
+PIN(SWIFTDPO_REDUCTION_MEAN == 0);
+PIN(SWIFTDPO_REDUCTION_SUM == 1);
+PIN(SWIFTDPO_REDUCTION_NONE == 2);
+PIN(SWIFTDPO_NONFINITE_ERROR == 0);
+PIN(SWIFTDPO_NONFINITE_PROPAGATE == 1);
+
+/* On machines with 64-bit pointers. Structs of one word per field have no other layout than their order. */
+#if SIZE_MAX == UINT64_MAX
+PIN(sizeof(swiftdpo_status) == 4);
+PIN(sizeof(swiftdpo_culprit) == 2 * 8);
+PIN(sizeof(swiftdpo_pairs_f32) == 10 * 8);
+PIN(sizeof(swiftdpo_pairs_f64) == 10 * 8);
+PIN(offsetof(swiftdpo_pairs_f64, policy_chosen_logps) == 2 * 8);
+PIN(offsetof(swiftdpo_pairs_f64, betas) == 6 * 8);
+PIN(offsetof(swiftdpo_pairs_f64, soft_labels) == 9 * 8);
+PIN(sizeof(swiftdpo_dpo_options) == 4 * 8);
+PIN(offsetof(swiftdpo_dpo_options, label_smoothing) == 2 * 8);
+PIN(offsetof(swiftdpo_dpo_options, nonfinite) == 3 * 8 + 4);
+PIN(sizeof(swiftdpo_pair_results_f32) == 8 * 8);
+PIN(sizeof(swiftdpo_pair_results_f64) == 8 * 8);
+PIN(offsetof(swiftdpo_pair_results_f64, gradient_weights) == 7 * 8);
+PIN(sizeof(swiftdpo_rankings_f32) == 8 * 8);
+PIN(sizeof(swiftdpo_rankings_f64) == 8 * 8);
+PIN(offsetof(swiftdpo_rankings_f64, rankings) == 5 * 8);
+PIN(sizeof(swiftdpo_plackett_luce_options) == 3 * 8);
+PIN(offsetof(swiftdpo_plackett_luce_options, nonfinite) == 2 * 8 + 4);
+PIN(sizeof(swiftdpo_ranking_results_f32) == 6 * 8);
+PIN(sizeof(swiftdpo_ranking_results_f64) == 6 * 8);
+PIN(sizeof(swiftdpo_logits_f32) == 7 * 8);
+PIN(offsetof(swiftdpo_logits_f32, row_stride) == 5 * 8);
+PIN(sizeof(swiftdpo_logps_options) == 4 * 8);
+PIN(offsetof(swiftdpo_logps_options, nonfinite) == 3 * 8);
+PIN(sizeof(swiftdpo_logps_results) == 5 * 8);
+PIN(sizeof(swiftdpo_build) == 4 * 8);
+#endif
+
+#endif

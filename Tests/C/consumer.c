@@ -1,0 +1,25 @@
+/* A program in C11 that knows the library by its header alone, and runs every family of tests. */
+#include <stdlib.h>
+
+#include "check.h"
+
+int checks_passed;
+int checks_failed;
+
+int main(void) {
+  test_abi();
+  test_library();
+  test_golden();
+  test_pairs_f32();
+  test_pairs_f64();
+  test_pairs_bad_input_f32();
+  test_pairs_bad_input_f64();
+  test_rankings_f32();
+  test_rankings_f64();
+  test_rankings_bad_input_f32();
+  test_rankings_bad_input_f64();
+  test_logits();
+  test_logits_bad_input();
+  printf("C consumer: %d passed, %d failed\n", checks_passed, checks_failed);
+  return checks_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}

@@ -1,0 +1,92 @@
+/* The library itself: versions, status strings, build information, and structs of headers older and newer than it. */
+#include <stdlib.h>
+
+#include "check.h"
+
+static void test_versions(void) {
+  CHECK(swiftdpo_version() == SWIFTDPO_VERSION);
+  CHECK(swiftdpo_abi_version() == SWIFTDPO_ABI_VERSION);
+}
+
+static void test_status_strings(void) {
+  static const swiftdpo_status statuses[] = {
+      SWIFTDPO_OK,
+      SWIFTDPO_ERROR_NULL_POINTER,
+      SWIFTDPO_ERROR_STRUCT_SIZE,
+      SWIFTDPO_ERROR_MISALIGNED,
+      SWIFTDPO_ERROR_SIZE_OVERFLOW,
+      SWIFTDPO_ERROR_OVERLAP,
+      SWIFTDPO_ERROR_STRIDE,
+      SWIFTDPO_ERROR_COUNT,
+      SWIFTDPO_ERROR_BETA,
+      SWIFTDPO_ERROR_LABEL_SMOOTHING,
+      SWIFTDPO_ERROR_REDUCTION,
+      SWIFTDPO_ERROR_NONFINITE_POLICY,
+      SWIFTDPO_ERROR_FLAG,
+      SWIFTDPO_ERROR_NONFINITE,
+      SWIFTDPO_ERROR_LABEL,
+      SWIFTDPO_ERROR_NOT_A_RANKING,
+      SWIFTDPO_ERROR_SOFT_LABEL,
+      SWIFTDPO_ERROR_WEIGHT,
+      SWIFTDPO_ERROR_OUT_OF_MEMORY,
+  };
+  enum { COUNT = sizeof statuses / sizeof *statuses };
+  const char *unknown = swiftdpo_status_string((swiftdpo_status)12345);
+  CHECK(unknown != NULL && *unknown != '\0');
+  CHECK(strcmp(unknown, swiftdpo_status_string((swiftdpo_status)-1)) == 0);
+  for (size_t i = 0; i < COUNT; i++) {
+    const char *sentence = swiftdpo_status_string(statuses[i]);
+    CHECK(sentence != NULL && *sentence != '\0');
+    CHECK(sentence == swiftdpo_status_string(statuses[i])); /* static text */
+    CHECK(strcmp(sentence, unknown) != 0);
+    for (size_t j = 0; j < i; j++)
+      CHECK(strcmp(sentence, swiftdpo_status_string(statuses[j])) != 0);
+  }
+}
+
+static void test_build_info(void) {
+  swiftdpo_build build = SWIFTDPO_BUILD_INIT;
+  CHECK_OK(swiftdpo_build_info(&build));
+  char version[32];
+  snprintf(version, sizeof version, "%d.%d.%d", SWIFTDPO_VERSION_MAJOR, SWIFTDPO_VERSION_MINOR, SWIFTDPO_VERSION_PATCH);
+  CHECK(strcmp(build.version, version) == 0);
+  CHECK(strstr(build.compiler, "Swift") != NULL);
+  const char *set = build.instruction_set;
+  CHECK(!strcmp(set, "baseline") || !strcmp(set, "avx2") || !strcmp(set, "avx512") || !strcmp(set, "neon"));
+
+  CHECK_STATUS(SWIFTDPO_ERROR_NULL_POINTER, swiftdpo_build_info(NULL));
+  build.struct_size = 0;
+  build.version = "untouched";
+  CHECK_STATUS(SWIFTDPO_ERROR_STRUCT_SIZE, swiftdpo_build_info(&build));
+  CHECK(strcmp(build.version, "untouched") == 0);
+}
+
+/** A program compiled against a newer header works as long as it asks for nothing new. */
+static void test_structs_of_a_newer_header(void) {
+  struct {
+    swiftdpo_dpo_options known;
+    uint64_t new_field;
+  } options = {SWIFTDPO_DPO_OPTIONS_INIT, 0};
+  options.known.struct_size = sizeof options;
+  const double chosen = -1, rejected = -2;
+  swiftdpo_pairs_f64 pairs = SWIFTDPO_PAIRS_F64_INIT;
+  pairs.count = 1;
+  pairs.policy_chosen_logps = &chosen;
+  pairs.policy_rejected_logps = &rejected;
+  double loss = -1;
+  swiftdpo_pair_results_f64 results = SWIFTDPO_PAIR_RESULTS_F64_INIT;
+  results.loss = &loss;
+  CHECK_OK(swiftdpo_dpo_loss_f64(&pairs, &options.known, &results, NULL));
+  CHECK(loss > 0);
+  loss = -1;
+  options.new_field = 1;
+  CHECK_STATUS(SWIFTDPO_ERROR_STRUCT_SIZE, swiftdpo_dpo_loss_f64(&pairs, &options.known, &results, NULL));
+  CHECK(loss == -1);
+}
+
+void test_library(void) {
+  test_versions();
+  test_status_strings();
+  test_build_info();
+  test_structs_of_a_newer_header();
+}

@@ -1,0 +1,171 @@
+/* Pairs: every way to call swiftdpo_dpo_loss wrongly, and what it answers. */
+#include <math.h>
+
+#include "real.h"
+#include "refused.h"
+
+enum { COUNT = 11 };
+
+typedef struct fixture {
+  struct {
+    real policy_chosen[COUNT], policy_rejected[COUNT], ref_chosen[COUNT], ref_rejected[COUNT];
+    real betas[COUNT], margins[COUNT], weights[COUNT], soft_labels[COUNT];
+  } read;
+  struct {
+    double loss;
+    real losses[COUNT + 1], grad_chosen[COUNT + 1], grad_rejected[COUNT + 1];
+    real chosen_rewards[COUNT + 1], rejected_rewards[COUNT + 1], gradient_weights[COUNT + 1];
+  } written;
+  TYPED(swiftdpo_pairs) pairs;
+  swiftdpo_dpo_options options;
+  TYPED(swiftdpo_pair_results) results;
+} fixture;
+
+static void fixture_init(fixture *f) {
+  memset(f, 0, sizeof *f);
+  memset(&f->written, UNTOUCHED, sizeof f->written);
+  for (size_t i = 0; i < COUNT; i++) {
+    f->read.policy_chosen[i] = (real)-10 - (real)i;
+    f->read.policy_rejected[i] = (real)-12;
+    f->read.ref_chosen[i] = (real)-11;
+    f->read.ref_rejected[i] = (real)-11.5;
+    f->read.betas[i] = (real)0.1;
+    f->read.margins[i] = (real)0.2;
+    f->read.weights[i] = 1;
+    f->read.soft_labels[i] = (real)0.75;
+  }
+  f->pairs = (TYPED(swiftdpo_pairs))INIT(PAIRS);
+  f->pairs.count = COUNT;
+  f->pairs.policy_chosen_logps = f->read.policy_chosen;
+  f->pairs.policy_rejected_logps = f->read.policy_rejected;
+  f->pairs.ref_chosen_logps = f->read.ref_chosen;
+  f->pairs.ref_rejected_logps = f->read.ref_rejected;
+  f->pairs.betas = f->read.betas;
+  f->pairs.margins = f->read.margins;
+  f->pairs.weights = f->read.weights;
+  f->pairs.soft_labels = f->read.soft_labels;
+  f->options = (swiftdpo_dpo_options)SWIFTDPO_DPO_OPTIONS_INIT;
+  f->results = (TYPED(swiftdpo_pair_results))INIT(PAIR_RESULTS);
+  f->results.loss = &f->written.loss;
+  f->results.losses = f->written.losses;
+  f->results.grad_policy_chosen_logps = f->written.grad_chosen;
+  f->results.grad_policy_rejected_logps = f->written.grad_rejected;
+  f->results.chosen_rewards = f->written.chosen_rewards;
+  f->results.rejected_rewards = f->written.rejected_rewards;
+  f->results.gradient_weights = f->written.gradient_weights;
+}
+
+static swiftdpo_status call(fixture *f, swiftdpo_culprit *culprit) {
+  return TYPED(swiftdpo_dpo_loss)(&f->pairs, &f->options, &f->results, culprit);
+}
+
+static void test_null_structs(void) {
+  fixture f;
+  fixture_init(&f);
+  swiftdpo_culprit culprit = {"nobody", 999};
+  CHECK_STATUS(SWIFTDPO_ERROR_NULL_POINTER, TYPED(swiftdpo_dpo_loss)(NULL, &f.options, &f.results, &culprit));
+  CHECK(strcmp(culprit.argument, "pairs") == 0 && culprit.index == 0);
+  CHECK_STATUS(SWIFTDPO_ERROR_NULL_POINTER, TYPED(swiftdpo_dpo_loss)(&f.pairs, &f.options, NULL, &culprit));
+  CHECK(strcmp(culprit.argument, "results") == 0 && culprit.index == 0);
+  CHECK(is_untouched(&f.written, sizeof f.written));
+}
+
+static void test_null_buffers(void) {
+  REFUSED(SWIFTDPO_ERROR_NULL_POINTER, "policy_chosen_logps", 0, f.pairs.policy_chosen_logps = NULL);
+  REFUSED(SWIFTDPO_ERROR_NULL_POINTER, "policy_rejected_logps", 0, f.pairs.policy_rejected_logps = NULL);
+  REFUSED(SWIFTDPO_ERROR_NULL_POINTER, "ref_chosen_logps", 0, f.pairs.ref_chosen_logps = NULL);
+  REFUSED(SWIFTDPO_ERROR_NULL_POINTER, "ref_rejected_logps", 0, f.pairs.ref_rejected_logps = NULL);
+}
+
+static void test_struct_sizes(void) {
+  REFUSED(SWIFTDPO_ERROR_STRUCT_SIZE, "pairs", 0, f.pairs.struct_size = 0);
+  REFUSED(SWIFTDPO_ERROR_STRUCT_SIZE, "pairs", 0, f.pairs.struct_size += sizeof(void *));
+  REFUSED(SWIFTDPO_ERROR_STRUCT_SIZE, "options", 0, f.options.struct_size = 1);
+  REFUSED(SWIFTDPO_ERROR_STRUCT_SIZE, "results", 0, f.results.struct_size--);
+}
+
+static void test_misaligned_buffers(void) {
+  REFUSED(SWIFTDPO_ERROR_MISALIGNED, "policy_chosen_logps", 0,
+          f.pairs.policy_chosen_logps = MISALIGNED(f.read.policy_chosen));
+  REFUSED(SWIFTDPO_ERROR_MISALIGNED, "ref_rejected_logps", 0,
+          f.pairs.ref_rejected_logps = MISALIGNED(f.read.ref_rejected));
+  REFUSED(SWIFTDPO_ERROR_MISALIGNED, "weights", 0, f.pairs.weights = MISALIGNED(f.read.weights));
+  REFUSED(SWIFTDPO_ERROR_MISALIGNED, "loss", 0, f.results.loss = MISALIGNED(&f.written.loss));
+  REFUSED(SWIFTDPO_ERROR_MISALIGNED, "grad_policy_chosen_logps", 0,
+          f.results.grad_policy_chosen_logps = MISALIGNED(f.written.grad_chosen));
+}
+
+static void test_counts_that_overflow(void) {
+  REFUSED(SWIFTDPO_ERROR_SIZE_OVERFLOW, "count", 0, f.pairs.count = SIZE_MAX);
+  REFUSED(SWIFTDPO_ERROR_SIZE_OVERFLOW, "policy_chosen_logps", 0, f.pairs.count = SIZE_MAX / sizeof(real) + 2);
+  REFUSED(SWIFTDPO_ERROR_SIZE_OVERFLOW, "policy_chosen_logps", 0, f.pairs.count = SIZE_MAX / sizeof(real));
+}
+
+static void test_overlaps(void) {
+  REFUSED(SWIFTDPO_ERROR_OVERLAP, "losses", 0, f.results.losses = f.read.policy_chosen);
+  REFUSED(SWIFTDPO_ERROR_OVERLAP, "grad_policy_chosen_logps", 0,
+          f.results.grad_policy_chosen_logps = f.read.soft_labels + COUNT - 1);
+  REFUSED(SWIFTDPO_ERROR_OVERLAP, "loss", 0, f.results.loss = (double *)(void *)f.read.policy_chosen);
+  REFUSED(SWIFTDPO_ERROR_OVERLAP, "grad_policy_rejected_logps", 0,
+          f.results.grad_policy_rejected_logps = f.written.grad_chosen);
+  REFUSED(SWIFTDPO_ERROR_OVERLAP, "gradient_weights", 0, f.results.gradient_weights = f.written.rejected_rewards + 1);
+}
+
+static void test_options(void) {
+  REFUSED(SWIFTDPO_ERROR_BETA, "beta", 0, f.options.beta = 0);
+  REFUSED(SWIFTDPO_ERROR_BETA, "beta", 0, f.options.beta = -0.1);
+  REFUSED(SWIFTDPO_ERROR_BETA, "beta", 0, f.options.beta = NAN);
+  REFUSED(SWIFTDPO_ERROR_BETA, "beta", 0, f.options.beta = INFINITY);
+  REFUSED(SWIFTDPO_ERROR_LABEL_SMOOTHING, "label_smoothing", 0, f.options.label_smoothing = -0x1p-60);
+  REFUSED(SWIFTDPO_ERROR_LABEL_SMOOTHING, "label_smoothing", 0, f.options.label_smoothing = 0.5);
+  REFUSED(SWIFTDPO_ERROR_LABEL_SMOOTHING, "label_smoothing", 0, f.options.label_smoothing = NAN);
+  REFUSED(SWIFTDPO_ERROR_REDUCTION, "reduction", 0, f.options.reduction = (swiftdpo_reduction)3);
+  REFUSED(SWIFTDPO_ERROR_REDUCTION, "reduction", 0, f.options.reduction = (swiftdpo_reduction)-1);
+  REFUSED(SWIFTDPO_ERROR_NONFINITE_POLICY, "nonfinite", 0, f.options.nonfinite = (swiftdpo_nonfinite)2);
+  ACCEPTED(f.options.label_smoothing = 0x1.fffffffffffffp-2);
+}
+
+/** The first bad element is named wherever it stands. */
+static void test_nonfinite_logps(void) {
+  for (size_t i = 0; i < COUNT; i++) {
+    REFUSED(SWIFTDPO_ERROR_NONFINITE, "policy_chosen_logps", i, f.read.policy_chosen[i] = (real)NAN);
+    REFUSED(SWIFTDPO_ERROR_NONFINITE, "policy_rejected_logps", i, f.read.policy_rejected[i] = (real)-INFINITY);
+    REFUSED(SWIFTDPO_ERROR_NONFINITE, "ref_chosen_logps", i, f.read.ref_chosen[i] = (real)INFINITY);
+    REFUSED(SWIFTDPO_ERROR_NONFINITE, "ref_rejected_logps", i, f.read.ref_rejected[i] = (real)NAN);
+  }
+  REFUSED(SWIFTDPO_ERROR_NONFINITE, "policy_chosen_logps", 3,
+          f.read.policy_chosen[3] = f.read.policy_chosen[7] = (real)NAN);
+}
+
+/** Parameters are not data: they must be right even where NaN in log-probabilities is let through. */
+static void test_parameters_of_each_pair(void) {
+  for (int policy = SWIFTDPO_NONFINITE_ERROR; policy <= SWIFTDPO_NONFINITE_PROPAGATE; policy++) {
+#define REFUSED_PARAMETER(status, argument, element, breakage) \
+  REFUSED(status, argument, element, f.options.nonfinite = (swiftdpo_nonfinite)policy; breakage)
+    REFUSED_PARAMETER(SWIFTDPO_ERROR_BETA, "betas", 0, f.read.betas[0] = 0);
+    REFUSED_PARAMETER(SWIFTDPO_ERROR_BETA, "betas", 9, f.read.betas[9] = (real)NAN);
+    REFUSED_PARAMETER(SWIFTDPO_ERROR_BETA, "betas", COUNT - 1, f.read.betas[COUNT - 1] = (real)INFINITY);
+    REFUSED_PARAMETER(SWIFTDPO_ERROR_NONFINITE, "margins", 2, f.read.margins[2] = (real)NAN);
+    REFUSED_PARAMETER(SWIFTDPO_ERROR_NONFINITE, "margins", 8, f.read.margins[8] = (real)-INFINITY);
+    REFUSED_PARAMETER(SWIFTDPO_ERROR_WEIGHT, "weights", 1, f.read.weights[1] = -REAL_TINY);
+    REFUSED_PARAMETER(SWIFTDPO_ERROR_WEIGHT, "weights", 5, f.read.weights[5] = (real)NAN);
+    REFUSED_PARAMETER(SWIFTDPO_ERROR_WEIGHT, "weights", 10, f.read.weights[10] = (real)INFINITY);
+    REFUSED_PARAMETER(SWIFTDPO_ERROR_SOFT_LABEL, "soft_labels", 4, f.read.soft_labels[4] = (real)1.25);
+    REFUSED_PARAMETER(SWIFTDPO_ERROR_SOFT_LABEL, "soft_labels", 6, f.read.soft_labels[6] = -REAL_TINY);
+    REFUSED_PARAMETER(SWIFTDPO_ERROR_SOFT_LABEL, "soft_labels", 8, f.read.soft_labels[8] = (real)NAN);
+#undef REFUSED_PARAMETER
+  }
+}
+
+void TYPED(test_pairs_bad_input)(void) {
+  ACCEPTED();
+  test_null_structs();
+  test_null_buffers();
+  test_struct_sizes();
+  test_misaligned_buffers();
+  test_counts_that_overflow();
+  test_overlaps();
+  test_options();
+  test_nonfinite_logps();
+  test_parameters_of_each_pair();
+}
