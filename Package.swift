@@ -4,7 +4,7 @@ import PackageDescription
 // Embedded Swift: no run-time, no Foundation, a library of some 100 KB that needs only libc.
 let embedded: [SwiftSetting] = [
   .enableExperimentalFeature("Embedded"),
-  .unsafeFlags(["-wmo", "-file-prefix-map", "\(Context.packageDirectory)=."]),
+  .unsafeFlags(["-wmo", "-Xfrontend", "-function-sections", "-file-prefix-map", "\(Context.packageDirectory)=."]),
 ]
 
 // The kernels are one folder, compiled once for each instruction set through symbolic links. The door picks a build at
@@ -27,7 +27,7 @@ let package = Package(
 
     // Implementation details, from the bottom up.
     .target(name: "CPlatform"),
-    .target(name: "Elementary", swiftSettings: embedded),
+    .target(name: "Elementary", dependencies: ["CPlatform"], swiftSettings: embedded),
     .target(name: "Preference", dependencies: ["Elementary"], swiftSettings: embedded),
     kernels("Kernels", define: "KERNELS_BASELINE", march: "x86-64"),
     kernels("KernelsAVX2", define: "KERNELS_AVX2", march: "x86-64-v3"),

@@ -1,3 +1,4 @@
+#include "lanes.h"
 #include "platform.h"
 
 // The choice of kernels is made when the library is loaded: no call pays for it, and no two calls race for it.
@@ -9,3 +10,11 @@ __attribute__((constructor)) static void platform_load(void) { isa_in_use = swif
 const void *platform_kernels(void) { return kernel_table; }
 
 int platform_isa_in_use(void) { return isa_in_use; }
+
+void platform_fma_by_lane(const double *x, const double *y, double *z) {
+  for (int lane = 0; lane < 8; lane++) z[lane] = fma(x[lane], y[lane], z[lane]);
+}
+
+void platform_fmaf_by_lane(const float *x, const float *y, float *z) {
+  for (int lane = 0; lane < 16; lane++) z[lane] = fmaf(x[lane], y[lane], z[lane]);
+}

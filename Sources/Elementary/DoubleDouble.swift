@@ -9,15 +9,15 @@ public struct DoubleDouble {
   public var high: F64x8
   public var low: F64x8
 
-  @inline(__always) public init(high: F64x8, low: F64x8) {
+  @_transparent public init(high: F64x8, low: F64x8) {
     self.high = high
     self.low = low
   }
 
-  @inline(__always) public init(_ value: F64x8) { self.init(high: value, low: F64x8(repeating: 0)) }
+  @_transparent public init(_ value: F64x8) { self.init(high: value, low: F64x8(repeating: 0)) }
 
   /// `value + error` renormalised. An error of NaN, which an infinite value leaves behind, counts as 0.
-  @inline(__always) static func normalized(_ value: F64x8, _ error: F64x8) -> Self {
+  @_transparent public static func normalized(_ value: F64x8, _ error: F64x8) -> Self {
     let error = F64x8(repeating: 0).selected(error .!= error, else: error)
     let high = value + error
     let low = error - (high - value)
@@ -25,7 +25,7 @@ public struct DoubleDouble {
   }
 
   /// The exact sum of two doubles.
-  @inline(__always) public static func sum(_ x: F64x8, _ y: F64x8) -> Self {
+  @_transparent public static func sum(_ x: F64x8, _ y: F64x8) -> Self {
     let sum = x + y
     let part = sum - x
     let error = (x - (sum - part)) + (y - part)
@@ -33,32 +33,32 @@ public struct DoubleDouble {
   }
 
   /// The exact difference of two doubles.
-  @inline(__always) public static func difference(_ x: F64x8, _ y: F64x8) -> Self { sum(x, -y) }
+  @_transparent public static func difference(_ x: F64x8, _ y: F64x8) -> Self { sum(x, -y) }
 
-  @inline(__always) public static func + (x: Self, y: Self) -> Self {
+  @_transparent public static func + (x: Self, y: Self) -> Self {
     let sum = Self.sum(x.high, y.high)
     return normalized(sum.high, sum.low + (x.low + y.low))
   }
 
-  @inline(__always) public static func + (x: Self, y: F64x8) -> Self {
+  @_transparent public static func + (x: Self, y: F64x8) -> Self {
     let sum = Self.sum(x.high, y)
     return normalized(sum.high, sum.low + x.low)
   }
 
-  @inline(__always) public static func - (x: Self, y: Self) -> Self { x + -y }
+  @_transparent public static func - (x: Self, y: Self) -> Self { x + -y }
 
-  @inline(__always) public static func - (x: Self, y: F64x8) -> Self { x + -y }
+  @_transparent public static func - (x: Self, y: F64x8) -> Self { x + -y }
 
-  @inline(__always) public static prefix func - (x: Self) -> Self { Self(high: -x.high, low: -x.low) }
+  @_transparent public static prefix func - (x: Self) -> Self { Self(high: -x.high, low: -x.low) }
 
-  @inline(__always) public static func * (x: Self, factor: F64x8) -> Self {
+  @_transparent public static func * (x: Self, factor: F64x8) -> Self {
     let product = x.high * factor
     let error = x.high.fma(factor, -product) + x.low * factor
     return normalized(product, error)
   }
 
   /// `self` where the mask is set, `other` elsewhere.
-  @inline(__always) public func selected(_ mask: SIMDMask<F64x8.MaskStorage>, else other: Self) -> Self {
+  @_transparent public func selected(_ mask: SIMDMask<F64x8.MaskStorage>, else other: Self) -> Self {
     Self(high: high.selected(mask, else: other.high), low: low.selected(mask, else: other.low))
   }
 }

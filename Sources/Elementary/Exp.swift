@@ -11,7 +11,7 @@
 ///
 /// Edge cases: e^-inf = 0, e^inf = inf, NaN stays NaN. Results below the normal range are rounded to subnormal numbers.
 /// Postcondition: within 1 ulp.
-@inline(__always) public func exp(_ x: F64x8) -> F64x8 {
+@_transparent public func exp(_ x: F64x8) -> F64x8 {
   let bounded = x.atLeast(-760).atMost(720)
   let shifted = bounded.fma(F64x8(repeating: 0x1.71547652b82fep0), rounder)  // log2(e)
   let n = shifted - rounder
@@ -36,7 +36,7 @@
 }
 
 /// 2^n for the integer n that was rounded by adding `rounder`; n in -1022...1023.
-@inline(__always) func powerOfTwo(_ shifted: F64x8) -> F64x8 {
+@_transparent public func powerOfTwo(_ shifted: F64x8) -> F64x8 {
   let bits = unsafeBitCast(shifted, to: SIMD8<UInt64>.self)
   return unsafeBitCast((bits &+ 1023) &<< 52, to: F64x8.self)
 }

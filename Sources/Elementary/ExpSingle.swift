@@ -5,20 +5,19 @@
 ///
 /// Edge cases: e^-inf = 0; NaN stays NaN. Arguments above 88 are outside its domain.
 /// Postcondition: within 1 ulp where the result is normal.
-@inline(__always) public func expNonPositive(_ x: F32x16) -> F32x16 {
-  let rounder = F32x16(repeating: 0x1.8p23)
-  let shifted = rounder.addingProduct(x, F32x16(repeating: 0x1.715476p0))  // log2(e)
+@_transparent public func expNonPositive(_ x: F32x16) -> F32x16 {
+  let rounder: Float = 0x1.8p23
+  let shifted = x.fma(F32x16(repeating: 0x1.715476p0), rounder)  // log2(e)
   let n = shifted - rounder
   // r = x - n ln 2, with ln 2 in two parts.
-  let r = x.addingProduct(n, F32x16(repeating: -0x1.62e43p-1))
-    .addingProduct(n, F32x16(repeating: 0x1.05c61p-29))
+  let r = n.fma(F32x16(repeating: 0x1.05c61p-29), n.fma(F32x16(repeating: -0x1.62e43p-1), x))
 
   var tail = F32x16(repeating: 0.0013814613260779772)
-  tail = F32x16(repeating: 0.008368709824171195).addingProduct(tail, r)
-  tail = F32x16(repeating: 0.04166838736126115).addingProduct(tail, r)
-  tail = F32x16(repeating: 0.1666652068983302).addingProduct(tail, r)
-  tail = F32x16(repeating: 0.49999993451708435).addingProduct(tail, r)
-  let power = 1 + r.addingProduct(tail, r * r)
+  tail = tail.fma(r, 0.008368709824171195)
+  tail = tail.fma(r, 0.04166838736126115)
+  tail = tail.fma(r, 0.1666652068983302)
+  tail = tail.fma(r, 0.49999993451708435)
+  let power = 1 + tail.fma(r * r, r)
 
   let bits = unsafeBitCast(shifted, to: SIMD16<UInt32>.self)
   let scale = unsafeBitCast((bits &+ 127) &<< 23, to: F32x16.self)

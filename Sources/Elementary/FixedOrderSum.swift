@@ -1,25 +1,25 @@
 /// A sum whose bits depend on its terms and their positions alone: eight running sums of about 106 bits, added up in
 /// pairs at the end.
 public struct FixedOrderSum {
-  var lanes = DoubleDouble(F64x8(repeating: 0))
+  public var lanes = DoubleDouble(F64x8(repeating: 0))
 
-  @inline(__always) public init() {}
+  @_transparent public init() {}
 
-  @inline(__always) public mutating func add(_ terms: F64x8) { lanes = lanes + terms }
+  @_transparent public mutating func add(_ terms: F64x8) { lanes = lanes + terms }
 
-  @inline(__always) public mutating func add(_ terms: DoubleDouble) { lanes = lanes + terms }
+  @_transparent public mutating func add(_ terms: DoubleDouble) { lanes = lanes + terms }
 
-  @inline(__always) public mutating func add(_ other: FixedOrderSum) { lanes = lanes + other.lanes }
+  @_transparent public mutating func add(_ other: FixedOrderSum) { lanes = lanes + other.lanes }
 
   /// The sum in all lanes.
-  @inline(__always) public var total: DoubleDouble {
+  @_transparent public var total: DoubleDouble {
     // Each step leaves the sums of neighbours, twice over; the third leaves the whole in every lane.
     lanes.sumOfNeighbours.sumOfNeighbours.sumOfNeighbours
   }
 }
 
 extension DoubleDouble {
-  @inline(__always) fileprivate var sumOfNeighbours: DoubleDouble {
+  @_transparent public var sumOfNeighbours: DoubleDouble {
     let even = DoubleDouble(
       high: F64x8(lowHalf: high.evenHalf, highHalf: high.oddHalf),
       low: F64x8(lowHalf: low.evenHalf, highHalf: low.oddHalf))

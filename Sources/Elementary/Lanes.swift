@@ -1,3 +1,5 @@
+import CPlatform
+
 /// Eight numbers computed at once, each on its own: the unit of work of all arithmetic in double precision.
 ///
 /// The width is fixed, whatever the machine's registers hold, so that sums over lanes have the same order everywhere.
@@ -8,30 +10,30 @@ public typealias F32x16 = SIMD16<Float>
 
 extension SIMD where Scalar: FloatingPoint {
   /// `self` where the mask is set, `other` elsewhere.
-  @inline(__always) public func selected(_ mask: SIMDMask<MaskStorage>, else other: Self) -> Self {
+  @_transparent public func selected(_ mask: SIMDMask<MaskStorage>, else other: Self) -> Self {
     other.replacing(with: self, where: mask)
   }
 }
 
 extension SIMD8 where Scalar == Double {
   /// `self * factor + addend`, rounded once.
-  @inline(__always) public func fma(_ factor: Self, _ addend: Self) -> Self { addend.addingProduct(self, factor) }
+  @_transparent public func fma(_ factor: Self, _ addend: Self) -> Self { platform_fma(self, factor, addend) }
 
-  @inline(__always) public func fma(_ factor: Self, _ addend: Double) -> Self { fma(factor, Self(repeating: addend)) }
+  @_transparent public func fma(_ factor: Self, _ addend: Double) -> Self { fma(factor, Self(repeating: addend)) }
 
   /// The absolute value: the sign bit cleared.
-  @inline(__always) public var magnitude: Self {
+  @_transparent public var magnitude: Self {
     unsafeBitCast(unsafeBitCast(self, to: SIMD8<UInt64>.self) & 0x7fff_ffff_ffff_ffff, to: Self.self)
   }
 
   /// The larger of each lane and `bound`; NaN stays NaN.
-  @inline(__always) public func atLeast(_ bound: Double) -> Self {
+  @_transparent public func atLeast(_ bound: Double) -> Self {
     let bound = Self(repeating: bound)
     return bound.selected(self .< bound, else: self)
   }
 
   /// The smaller of each lane and `bound`; NaN stays NaN.
-  @inline(__always) public func atMost(_ bound: Double) -> Self {
+  @_transparent public func atMost(_ bound: Double) -> Self {
     let bound = Self(repeating: bound)
     return bound.selected(self .> bound, else: self)
   }
@@ -39,8 +41,15 @@ extension SIMD8 where Scalar == Double {
 
 extension SIMD8 where Scalar == Double {
   /// The first `count` lanes, and 0 in the others.
-  @inline(__always) public func firstLanes(_ count: Int) -> Self {
+  @_transparent public func firstLanes(_ count: Int) -> Self {
     let lane = SIMD8<Int64>(0, 1, 2, 3, 4, 5, 6, 7)
     return selected(lane .< Int64(count), else: Self(repeating: 0))
   }
+}
+
+extension SIMD16 where Scalar == Float {
+  /// `self * factor + addend`, rounded once.
+  @_transparent public func fma(_ factor: Self, _ addend: Self) -> Self { platform_fmaf(self, factor, addend) }
+
+  @_transparent public func fma(_ factor: Self, _ addend: Float) -> Self { fma(factor, Self(repeating: addend)) }
 }

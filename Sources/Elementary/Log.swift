@@ -7,7 +7,7 @@
 @usableFromInline let ln2Low = 0x1.a39ef35793c76p-33
 
 /// log(1 + f) + k ln 2 for f in [sqrt(1/2) - 1, sqrt(2) - 1].
-@inline(__always) func log1pReduced(_ f: F64x8, exponent k: F64x8, correction: F64x8 = F64x8(repeating: 0)) -> F64x8 {
+@_transparent public func log1pReduced(_ f: F64x8, exponent k: F64x8, correction: F64x8 = F64x8(repeating: 0)) -> F64x8 {
   let s = f / (2 + f)
   let z = s * s
   var tail = F64x8(repeating: 0.14797244084737451)
@@ -26,7 +26,7 @@
 ///
 /// Edge cases: NaN stays NaN; for subnormal u the result is u.
 /// Postcondition: within 1 ulp.
-@inline(__always) public func log1pOfUnit(_ u: F64x8) -> F64x8 {
+@_transparent public func log1pOfUnit(_ u: F64x8) -> F64x8 {
   let upper = u .> 0x1.a8279ap-2  // sqrt(2) - 1
   let one = F64x8(repeating: 1)
   let f = ((u - 1) * 0.5).selected(upper, else: u)
@@ -37,7 +37,7 @@
 ///
 /// Edge cases: log 0 = -inf, log inf = inf, NaN for x < 0 or NaN. Subnormal arguments are as accurate as others.
 /// Postcondition: within 1 ulp.
-@inline(__always) public func log(_ x: F64x8) -> F64x8 {
+@_transparent public func log(_ x: F64x8) -> F64x8 {
   let subnormal = x .< 0x1p-1022
   let scaled = (x * 0x1p54).selected(subnormal, else: x)
   // Move the exponent so that the significand lies in [sqrt(1/2), sqrt(2)).

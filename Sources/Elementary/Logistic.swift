@@ -12,7 +12,7 @@ public struct Logistic {
   public let rest: F64x8
 
   /// - Parameter z: `z.low` enters to first order, which is exact to well below an ulp.
-  @inline(__always) public init(_ z: DoubleDouble) {
+  @_transparent public init(_ z: DoubleDouble) {
     let positive = z.high .>= 0
     let low = z.low.selected(positive, else: -z.low)
     let exponential = exp(-z.high.magnitude)

@@ -1,3 +1,5 @@
+import Elementary
+
 /// Index of the first NaN or infinity, or -1. The common case, none, is one pass of compares.
 @inline(__always)
 func firstNonfinite<Element: BinaryFloatingPoint & SIMDScalar>(_ array: UnsafePointer<Element>, _ count: Int) -> Int {
@@ -25,6 +27,9 @@ func firstNonfinite<Element: BinaryFloatingPoint & SIMDScalar>(_ array: UnsafePo
   return -1
 }
 
-func firstNonfiniteF32(_ array: UnsafePointer<Float>, _ count: Int) -> Int { firstNonfinite(array, count) }
-
-func firstNonfiniteF64(_ array: UnsafePointer<Double>, _ count: Int) -> Int { firstNonfinite(array, count) }
+func firstNonfinite(_ type: ElementType, _ array: UnsafeRawPointer, _ count: Int) -> Int {
+  switch type {
+  case .f32: firstNonfinite(array.assumingMemoryBound(to: Float.self), count)
+  case .f64: firstNonfinite(array.assumingMemoryBound(to: Double.self), count)
+  }
+}

@@ -2,19 +2,20 @@ import Elementary
 import Preference
 
 /// Losses and gradients of pairs, eight at a time. Returns the sum of their losses.
-@inline(__always)
-func pairwise<Element: Storage>(_ pointer: UnsafePointer<PairwiseJob<Element>>, _ range: Range<Int>) -> FixedOrderSum {
+func pairwise(_ pointer: UnsafePointer<PairwiseJob>, _ range: Range<Int>) -> FixedOrderSum {
   let job = pointer.pointee
+  let type = job.type
   var sum = FixedOrderSum()
   var start = range.lowerBound
   while start < range.upperBound {
-    let count = min(8, range.upperBound - start)
-    @inline(__always) func load(_ array: UnsafePointer<Element>?, _ otherwise: Double) -> F64x8 {
+    let left = range.upperBound - start
+    let count = left < 8 ? left : 8
+    @inline(__always) func load(_ array: UnsafeRawPointer?, _ otherwise: Double) -> F64x8 {
       guard let array else { return F64x8(repeating: otherwise) }
-      return Element.load(array + start, count: count, filler: otherwise)
+      return type.load(array, start, count: count, filler: otherwise)
     }
-    @inline(__always) func store(_ values: F64x8, _ array: UnsafeMutablePointer<Element>?) {
-      if let array { Element.store(values, array + start, count: count) }
+    @inline(__always) func store(_ values: F64x8, _ array: UnsafeMutableRawPointer?) {
+      if let array { type.store(values, array, start, count: count) }
     }
 
     let chosen = LogRatio(policy: load(job.policyChosen, 0), reference: load(job.refChosen, 0))
@@ -40,12 +41,4 @@ func pairwise<Element: Storage>(_ pointer: UnsafePointer<PairwiseJob<Element>>, 
     start += 8
   }
   return sum
-}
-
-func pairwiseF32(_ job: UnsafePointer<PairwiseJob<Float>>, _ range: Range<Int>) -> FixedOrderSum {
-  pairwise(job, range)
-}
-
-func pairwiseF64(_ job: UnsafePointer<PairwiseJob<Double>>, _ range: Range<Int>) -> FixedOrderSum {
-  pairwise(job, range)
 }

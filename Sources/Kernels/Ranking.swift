@@ -2,17 +2,17 @@ import Elementary
 import Preference
 
 /// Losses and gradients of ranked groups, eight groups at a time. Returns the sum of their losses.
-@inline(__always)
-func ranking<Element: Storage>(
-  _ pointer: UnsafePointer<RankingJob<Element>>, _ range: Range<Int>,
-  _ stages: UnsafeMutablePointer<StageProbabilities>
+func ranking(
+  _ pointer: UnsafePointer<RankingJob>, _ range: Range<Int>, _ stages: UnsafeMutablePointer<StageProbabilities>
 ) -> FixedOrderSum {
   let job = pointer.pointee
+  let type = job.type
   let size = job.groupSize
   var sum = FixedOrderSum()
   var start = range.lowerBound
   while start < range.upperBound {
-    let count = min(8, range.upperBound - start)
+    let left = range.upperBound - start
+    let count = left < 8 ? left : 8
     let first = start
 
     /// The flat index of the item that group `lane` has at stage k.
@@ -21,19 +21,19 @@ func ranking<Element: Storage>(
       guard let rankings = job.rankings else { return base + k }
       return base + Int(truncatingIfNeeded: rankings[base + k])
     }
-    @inline(__always) func gather(_ array: UnsafePointer<Element>?, _ k: Int) -> F64x8 {
+    @inline(__always) func gather(_ array: UnsafeRawPointer?, _ k: Int) -> F64x8 {
       var lanes = F64x8(repeating: 0)
       guard let array else { return lanes }
-      for lane in 0..<count { lanes[lane] = array[item(lane, k)].double }
+      for lane in 0..<count { lanes[lane] = type.load(array, item(lane, k)) }
       return lanes
     }
-    @inline(__always) func scatter(_ values: F64x8, _ array: UnsafeMutablePointer<Element>?, _ k: Int) {
+    @inline(__always) func scatter(_ values: F64x8, _ array: UnsafeMutableRawPointer?, _ k: Int) {
       guard let array else { return }
-      for lane in 0..<count { array[item(lane, k)] = Element(rounding: values[lane]) }
+      for lane in 0..<count { type.store(values[lane], array, item(lane, k)) }
     }
-    @inline(__always) func load(_ array: UnsafePointer<Element>?, _ otherwise: Double) -> F64x8 {
+    @inline(__always) func load(_ array: UnsafeRawPointer?, _ otherwise: Double) -> F64x8 {
       guard let array else { return F64x8(repeating: otherwise) }
-      return Element.load(array + first, count: count, filler: otherwise)
+      return type.load(array, first, count: count, filler: otherwise)
     }
 
     let beta = load(job.betas, job.beta)
@@ -64,17 +64,9 @@ func ranking<Element: Storage>(
     }
 
     let loss = total.high * weight
-    if let losses = job.losses { Element.store(loss, losses + first, count: count) }
+    if let losses = job.losses { type.store(loss, losses, first, count: count) }
     sum.add(count == 8 ? loss : loss.firstLanes(count))
     start += 8
   }
   return sum
 }
-
-func rankingF32(
-  _ job: UnsafePointer<RankingJob<Float>>, _ range: Range<Int>, _ stages: UnsafeMutablePointer<StageProbabilities>
-) -> FixedOrderSum { ranking(job, range, stages) }
-
-func rankingF64(
-  _ job: UnsafePointer<RankingJob<Double>>, _ range: Range<Int>, _ stages: UnsafeMutablePointer<StageProbabilities>
-) -> FixedOrderSum { ranking(job, range, stages) }

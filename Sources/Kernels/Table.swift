@@ -12,8 +12,6 @@ public func kernels(_ table: UnsafeMutableRawPointer) {
   table.initializeMemory(
     as: KernelTable.self,
     to: KernelTable(
-      pairwiseF32: pairwiseF32, pairwiseF64: pairwiseF64,
-      rankingF32: rankingF32, rankingF64: rankingF64,
-      firstNonfiniteF32: firstNonfiniteF32, firstNonfiniteF64: firstNonfiniteF64,
+      pairwise: pairwise, ranking: ranking, firstNonfinite: firstNonfinite,
       logSumExpF32: logSumExpF32, logitsGradientF32: logitsGradientF32))
 }

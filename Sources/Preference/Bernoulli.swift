@@ -5,7 +5,7 @@ public struct Jet {
   public var value: F64x8
   public var slope: F64x8
 
-  @inline(__always) public init(value: F64x8, slope: F64x8) {
+  @_transparent public init(value: F64x8, slope: F64x8) {
     self.value = value
     self.slope = slope
   }
@@ -17,7 +17,7 @@ public struct Jet {
 ///
 /// At p = 1 this is -log sigma(z), the loss of DPO and of every stage of Plackett-Luce.
 /// Edge cases: f = ln 2 at z = 0 for every p; f(inf) = 0 for p = 1 and f(-inf) = 0 for q = 1; NaN stays NaN.
-@inline(__always) public func bernoulliCrossEntropy(_ z: DoubleDouble, p: F64x8, q: F64x8) -> (jet: Jet, Logistic) {
+@_transparent public func bernoulliCrossEntropy(_ z: DoubleDouble, p: F64x8, q: F64x8) -> (jet: Jet, Logistic) {
   let logistic = Logistic(z)
   let zero = F64x8(repeating: 0)
   let positive = z.high .> 0

@@ -1,34 +1,36 @@
 import Elementary
 
-// What the door hands to the kernels: everything checked, defaults filled in.
+// What the door hands to the kernels: everything checked, defaults filled in. Arrays have elements of the job's type.
 
 /// A batch of preference pairs. Optional arrays stand in for the scalar beside them.
-public struct PairwiseJob<Element: Storage> {
-  public var count = 0
-  public var policyChosen: UnsafePointer<Element>
-  public var policyRejected: UnsafePointer<Element>
-  public var refChosen: UnsafePointer<Element>?
-  public var refRejected: UnsafePointer<Element>?
+public struct PairwiseJob {
+  public var type: ElementType
+  public var count: Int
+  public var policyChosen: UnsafeRawPointer
+  public var policyRejected: UnsafeRawPointer
+  public var refChosen: UnsafeRawPointer?
+  public var refRejected: UnsafeRawPointer?
 
   public var beta: Double
-  public var betas: UnsafePointer<Element>?
-  public var margins: UnsafePointer<Element>?
-  public var weights: UnsafePointer<Element>?
+  public var betas: UnsafeRawPointer?
+  public var margins: UnsafeRawPointer?
+  public var weights: UnsafeRawPointer?
   /// P(chosen is better) and its complement, where no pair has a label of its own.
   public var p: Double
   public var q: Double
-  public var softLabels: UnsafePointer<Element>?
+  public var softLabels: UnsafeRawPointer?
   /// 1 / count for the mean, 1 for the sum.
   public var scale: Double
 
-  public var losses: UnsafeMutablePointer<Element>?
-  public var gradPolicyChosen: UnsafeMutablePointer<Element>?
-  public var gradPolicyRejected: UnsafeMutablePointer<Element>?
-  public var chosenRewards: UnsafeMutablePointer<Element>?
-  public var rejectedRewards: UnsafeMutablePointer<Element>?
-  public var gradientWeights: UnsafeMutablePointer<Element>?
+  public var losses: UnsafeMutableRawPointer?
+  public var gradPolicyChosen: UnsafeMutableRawPointer?
+  public var gradPolicyRejected: UnsafeMutableRawPointer?
+  public var chosenRewards: UnsafeMutableRawPointer?
+  public var rejectedRewards: UnsafeMutableRawPointer?
+  public var gradientWeights: UnsafeMutableRawPointer?
 
-  public init(count: Int, policyChosen: UnsafePointer<Element>, policyRejected: UnsafePointer<Element>) {
+  @inlinable public init(type: ElementType, count: Int, policyChosen: UnsafeRawPointer, policyRejected: UnsafeRawPointer) {
+    self.type = type
     self.count = count
     self.policyChosen = policyChosen
     self.policyRejected = policyRejected
@@ -40,23 +42,25 @@ public struct PairwiseJob<Element: Storage> {
 }
 
 /// A batch of ranked groups of equal size.
-public struct RankingJob<Element: Storage> {
+public struct RankingJob {
+  public var type: ElementType
   public var numGroups: Int
   public var groupSize: Int
-  public var policy: UnsafePointer<Element>
-  public var reference: UnsafePointer<Element>?
+  public var policy: UnsafeRawPointer
+  public var reference: UnsafeRawPointer?
   public var rankings: UnsafePointer<Int64>?
   public var beta: Double
-  public var betas: UnsafePointer<Element>?
-  public var weights: UnsafePointer<Element>?
+  public var betas: UnsafeRawPointer?
+  public var weights: UnsafeRawPointer?
   public var scale: Double
 
-  public var losses: UnsafeMutablePointer<Element>?
-  public var gradPolicy: UnsafeMutablePointer<Element>?
-  public var rewards: UnsafeMutablePointer<Element>?
-  public var gradientWeights: UnsafeMutablePointer<Element>?
+  public var losses: UnsafeMutableRawPointer?
+  public var gradPolicy: UnsafeMutableRawPointer?
+  public var rewards: UnsafeMutableRawPointer?
+  public var gradientWeights: UnsafeMutableRawPointer?
 
-  public init(numGroups: Int, groupSize: Int, policy: UnsafePointer<Element>) {
+  @inlinable public init(type: ElementType, numGroups: Int, groupSize: Int, policy: UnsafeRawPointer) {
+    self.type = type
     self.numGroups = numGroups
     self.groupSize = groupSize
     self.policy = policy

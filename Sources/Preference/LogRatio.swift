@@ -5,26 +5,26 @@ import Elementary
 /// It is held at a quarter of its size: then neither it nor a difference of two overflows for any finite
 /// log-probabilities, so that no finite input leads to inf - inf.
 public struct LogRatio {
-  var quarter: DoubleDouble
+  public var quarter: DoubleDouble
 
-  @inline(__always) public init(policy: F64x8, reference: F64x8) {
+  @_transparent public init(policy: F64x8, reference: F64x8) {
     quarter = DoubleDouble.difference(0.25 * policy, 0.25 * reference)
   }
 
-  @inline(__always) init(quarter: DoubleDouble) { self.quarter = quarter }
+  @_transparent public init(quarter: DoubleDouble) { self.quarter = quarter }
 
   /// The implicit reward beta * log pi(y|x) / ref(y|x), without beta log Z(x) (Rafailov et al. 2023, equation 5).
-  @inline(__always) public func reward(beta: F64x8) -> F64x8 { (quarter * beta).high * 4 }
+  @_transparent public func reward(beta: F64x8) -> F64x8 { (quarter * beta).high * 4 }
 
   /// beta * (self - other): the difference of two rewards, from which any beta log Z(x) has cancelled.
   ///
   /// Exact to about 100 bits. Where it exceeds the largest double it is an infinity of the right sign.
-  @inline(__always) public func rewardDifference(from other: LogRatio, beta: F64x8) -> DoubleDouble {
+  @_transparent public func rewardDifference(from other: LogRatio, beta: F64x8) -> DoubleDouble {
     let product = (quarter - other.quarter) * beta
     return DoubleDouble(high: product.high * 4, low: product.low * 4)
   }
 
-  @inline(__always) func selected(_ mask: SIMDMask<F64x8.MaskStorage>, else other: LogRatio) -> LogRatio {
+  @_transparent public func selected(_ mask: SIMDMask<F64x8.MaskStorage>, else other: LogRatio) -> LogRatio {
     LogRatio(quarter: quarter.selected(mask, else: other.quarter))
   }
 }

@@ -10,7 +10,7 @@ public struct LogitsRow<Element> {
   /// d loss / d log-probability of the label
   public var weight: Double
 
-  public init(
+  @inlinable public init(
     logits: UnsafePointer<Element>, gradient: UnsafeMutablePointer<Element>, count: Int, label: Int, logSumExp: Double,
     weight: Double
   ) {

@@ -20,7 +20,7 @@ public struct StageProbabilities {
   public var chosen: F64x8
   public var another: F64x8
 
-  @inline(__always) public init(chosen: F64x8, another: F64x8) {
+  @_transparent public init(chosen: F64x8, another: F64x8) {
     self.chosen = chosen
     self.another = another
   }
@@ -31,13 +31,13 @@ public struct StageProbabilities {
 /// It is held as the score of the largest item so far and the excess over it, which is in [0, log K]. Scores enter as
 /// differences of log-ratios alone, so that their size costs no digits.
 public struct PlackettLuceSuffix {
-  var largest: LogRatio
-  var excess = DoubleDouble(F64x8(repeating: 0))
+  public var largest: LogRatio
+  public var excess = DoubleDouble(F64x8(repeating: 0))
 
-  @inline(__always) public init(last: LogRatio) { largest = last }
+  @_transparent public init(last: LogRatio) { largest = last }
 
   /// Puts an item on top of those below it. Returns the stage's loss and probabilities.
-  @inline(__always) public mutating func prepend(_ item: LogRatio, beta: F64x8) -> (loss: F64x8, StageProbabilities) {
+  @_transparent public mutating func prepend(_ item: LogRatio, beta: F64x8) -> (loss: F64x8, StageProbabilities) {
     let t = item.rewardDifference(from: largest, beta: beta) - excess
     let (jet, logistic) = bernoulliCrossEntropy(t, p: F64x8(repeating: 1), q: F64x8(repeating: 0))
     let above = t.high .>= 0
@@ -49,12 +49,12 @@ public struct PlackettLuceSuffix {
 
 /// The forward pass: how much the stages so far have asked of the items that were still to come.
 public struct PlackettLucePrefix {
-  var carried = F64x8(repeating: 0)
+  public var carried = F64x8(repeating: 0)
 
-  @inline(__always) public init() {}
+  @_transparent public init() {}
 
   /// d loss / d s of the stage's item.
-  @inline(__always) public mutating func slope(_ stage: StageProbabilities) -> F64x8 {
+  @_transparent public mutating func slope(_ stage: StageProbabilities) -> F64x8 {
     let slope = stage.chosen.fma(carried, -stage.another)
     carried = (1 + carried) * stage.another
     return slope

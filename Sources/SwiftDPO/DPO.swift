@@ -20,10 +20,11 @@ public func swiftdpo_dpo_loss_f64(
 
 private func dpoLoss<P: Pairs, R: PairResults>(
   _ pairs: UnsafePointer<P>?, _ options: UnsafePointer<swiftdpo_dpo_options>?, _ results: UnsafePointer<R>?
-) throws(Fault) where P.Element == R.Element {
+) throws(Fault) where P.Value == R.Value {
   let pairs = try read(pairs, "pairs")
   let options = try readOptional(options, "options")
   let results = try read(results, "results")
+  let type = P.Value.type
   let count = try product(pairs.count, 1, "count")
 
   try checkBeta(options.beta, "beta")
@@ -33,43 +34,43 @@ private func dpoLoss<P: Pairs, R: PairResults>(
 
   var ledger = Ledger()
   var job = PairwiseJob(
-    count: count,
-    policyChosen: try ledger.input(pairs.policy_chosen_logps, count, "policy_chosen_logps"),
-    policyRejected: try ledger.input(pairs.policy_rejected_logps, count, "policy_rejected_logps"))
+    type: type, count: count,
+    policyChosen: try ledger.input(pairs.policy_chosen_logps, type, count, "policy_chosen_logps"),
+    policyRejected: try ledger.input(pairs.policy_rejected_logps, type, count, "policy_rejected_logps"))
   try require(
     (pairs.ref_chosen_logps == nil) == (pairs.ref_rejected_logps == nil), SWIFTDPO_ERROR_NULL_POINTER,
     pairs.ref_chosen_logps == nil ? "ref_chosen_logps" : "ref_rejected_logps")
-  job.refChosen = try ledger.optionalInput(pairs.ref_chosen_logps, count, "ref_chosen_logps")
-  job.refRejected = try ledger.optionalInput(pairs.ref_rejected_logps, count, "ref_rejected_logps")
-  job.betas = try ledger.optionalInput(pairs.betas, count, "betas")
-  job.margins = try ledger.optionalInput(pairs.margins, count, "margins")
-  job.weights = try ledger.optionalInput(pairs.weights, count, "weights")
-  job.softLabels = try ledger.optionalInput(pairs.soft_labels, count, "soft_labels")
+  job.refChosen = try ledger.optionalInput(pairs.ref_chosen_logps, type, count, "ref_chosen_logps")
+  job.refRejected = try ledger.optionalInput(pairs.ref_rejected_logps, type, count, "ref_rejected_logps")
+  job.betas = try ledger.optionalInput(pairs.betas, type, count, "betas")
+  job.margins = try ledger.optionalInput(pairs.margins, type, count, "margins")
+  job.weights = try ledger.optionalInput(pairs.weights, type, count, "weights")
+  job.softLabels = try ledger.optionalInput(pairs.soft_labels, type, count, "soft_labels")
 
   let loss = try ledger.result(results.loss, 1, "loss")
-  job.losses = try ledger.result(results.losses, count, "losses")
-  job.gradPolicyChosen = try ledger.result(results.grad_policy_chosen_logps, count, "grad_policy_chosen_logps")
-  job.gradPolicyRejected = try ledger.result(results.grad_policy_rejected_logps, count, "grad_policy_rejected_logps")
-  job.chosenRewards = try ledger.result(results.chosen_rewards, count, "chosen_rewards")
-  job.rejectedRewards = try ledger.result(results.rejected_rewards, count, "rejected_rewards")
-  job.gradientWeights = try ledger.result(results.gradient_weights, count, "gradient_weights")
+  job.losses = try ledger.result(results.losses, type, count, "losses")
+  job.gradPolicyChosen = try ledger.result(results.grad_policy_chosen_logps, type, count, "grad_policy_chosen_logps")
+  job.gradPolicyRejected = try ledger.result(results.grad_policy_rejected_logps, type, count, "grad_policy_rejected_logps")
+  job.chosenRewards = try ledger.result(results.chosen_rewards, type, count, "chosen_rewards")
+  job.rejectedRewards = try ledger.result(results.rejected_rewards, type, count, "rejected_rewards")
+  job.gradientWeights = try ledger.result(results.gradient_weights, type, count, "gradient_weights")
 
-  try checkBetas(job.betas, count)
-  try checkFinite(job.margins, count, "margins")
-  try checkWeights(job.weights, count)
-  try checkAll(job.softLabels, count, SWIFTDPO_ERROR_SOFT_LABEL, "soft_labels") { $0.double >= 0 && $0.double <= 1 }
+  try checkBetas(job.betas, type, count)
+  try checkFinite(job.margins, type, count, "margins")
+  try checkWeights(job.weights, type, count)
+  try checkAll(job.softLabels, type, count, SWIFTDPO_ERROR_SOFT_LABEL, "soft_labels") { $0 >= 0 && $0 <= 1 }
   if refuseNonfinite {
-    try checkFinite(job.policyChosen, count, "policy_chosen_logps")
-    try checkFinite(job.policyRejected, count, "policy_rejected_logps")
-    try checkFinite(job.refChosen, count, "ref_chosen_logps")
-    try checkFinite(job.refRejected, count, "ref_rejected_logps")
+    try checkFinite(job.policyChosen, type, count, "policy_chosen_logps")
+    try checkFinite(job.policyRejected, type, count, "policy_rejected_logps")
+    try checkFinite(job.refChosen, type, count, "ref_chosen_logps")
+    try checkFinite(job.refRejected, type, count, "ref_rejected_logps")
   }
 
   job.beta = options.beta
   job.p = 1 - options.label_smoothing
   job.q = options.label_smoothing
   job.scale = scale
-  let sum = P.Element.pairwise(&job, 0..<count)
+  let sum = kernels.pairwise(&job, 0..<count)
   loss?.pointee = reduced(sum, scale)
 }
 

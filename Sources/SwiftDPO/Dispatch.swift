@@ -57,21 +57,15 @@ extension StaticString {
   var cString: UnsafePointer<CChar> { UnsafeRawPointer(utf8Start).assumingMemoryBound(to: CChar.self) }
 }
 
-/// An element type, with the kernels made for it.
-protocol Kernels: Storage {
-  static var pairwise: KernelTable.Pairwise<Self> { get }
-  static var ranking: KernelTable.Ranking<Self> { get }
-  static var firstNonfinite: KernelTable.FirstNonfinite<Self> { get }
+/// An element type as Swift has it, for buffers whose type the header gives.
+protocol Element {
+  static var type: ElementType { get }
 }
 
-extension Float: Kernels {
-  static var pairwise: KernelTable.Pairwise<Float> { kernels.pairwiseF32 }
-  static var ranking: KernelTable.Ranking<Float> { kernels.rankingF32 }
-  static var firstNonfinite: KernelTable.FirstNonfinite<Float> { kernels.firstNonfiniteF32 }
+extension Float: Element {
+  static var type: ElementType { .f32 }
 }
 
-extension Double: Kernels {
-  static var pairwise: KernelTable.Pairwise<Double> { kernels.pairwiseF64 }
-  static var ranking: KernelTable.Ranking<Double> { kernels.rankingF64 }
-  static var firstNonfinite: KernelTable.FirstNonfinite<Double> { kernels.firstNonfiniteF64 }
+extension Double: Element {
+  static var type: ElementType { .f64 }
 }

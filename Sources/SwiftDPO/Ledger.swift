@@ -1,4 +1,5 @@
 import CSwiftDPO
+import Elementary
 
 /// The buffers of one call. Each is checked as it is entered: present, aligned, within the address space, and not in
 /// the way of another. Enter inputs first, then results. It lives on the stack.
@@ -12,52 +13,88 @@ struct Ledger {
   private var entries = InlineArray<32, Entry>(repeating: Entry(start: 0, end: 0, isResult: false))
   private var count = 0
 
-  /// A buffer that must be there unless it has no elements. Its address is never used in that case.
-  mutating func input<Element>(
-    _ pointer: UnsafePointer<Element>?, _ elements: Int, _ name: StaticString
-  ) throws(Fault) -> UnsafePointer<Element> {
-    if elements == 0 { return UnsafePointer(bitPattern: MemoryLayout<Element>.alignment)! }
-    guard let pointer else { throw Fault(SWIFTDPO_ERROR_NULL_POINTER, name) }
-    try enter(UnsafeRawPointer(pointer), elements, Element.self, name, isResult: false)
-    return pointer
+  // MARK: Buffers whose element type is a parameter
+
+  /// A buffer that must be there. Without elements its address doesn't matter.
+  mutating func input(
+    _ pointer: UnsafeRawPointer?, _ type: ElementType, _ elements: Int, _ name: StaticString
+  ) throws(Fault) -> UnsafeRawPointer {
+    guard let buffer = try optionalInput(pointer, type, elements, name) else {
+      try require(elements == 0, SWIFTDPO_ERROR_NULL_POINTER, name)
+      return UnsafeRawPointer(bitPattern: 64)!
+    }
+    return buffer
   }
 
-  mutating func optionalInput<Element>(
-    _ pointer: UnsafePointer<Element>?, _ elements: Int, _ name: StaticString
-  ) throws(Fault) -> UnsafePointer<Element>? {
-    if elements == 0 || pointer == nil { return nil }
-    return try input(pointer, elements, name)
+  mutating func optionalInput(
+    _ pointer: UnsafeRawPointer?, _ type: ElementType, _ elements: Int, _ name: StaticString
+  ) throws(Fault) -> UnsafeRawPointer? {
+    guard let pointer, elements > 0 else { return nil }
+    try enter(pointer, elements, size: type.stride, name, isResult: false)
+    return pointer
   }
 
   /// Where a result goes; NULL skips it. It must not overlap an input or another result.
-  mutating func result<Element>(
-    _ pointer: UnsafeMutablePointer<Element>?, _ elements: Int, _ name: StaticString
-  ) throws(Fault) -> UnsafeMutablePointer<Element>? {
+  mutating func result(
+    _ pointer: UnsafeMutableRawPointer?, _ type: ElementType, _ elements: Int, _ name: StaticString
+  ) throws(Fault) -> UnsafeMutableRawPointer? {
     guard let pointer, elements > 0 else { return nil }
-    try enter(UnsafeRawPointer(pointer), elements, Element.self, name, isResult: true)
+    try enter(UnsafeRawPointer(pointer), elements, size: type.stride, name, isResult: true)
     return pointer
   }
 
-  /// A result that may stand in the place of `input` exactly.
-  mutating func resultInPlace<Element>(
-    _ pointer: UnsafeMutablePointer<Element>?, of input: UnsafePointer<Element>, _ elements: Int, _ name: StaticString
-  ) throws(Fault) -> UnsafeMutablePointer<Element> {
-    if elements == 0 { return UnsafeMutablePointer(mutating: input) }
+  /// A required result that may stand in the place of `input` exactly.
+  mutating func resultInPlace(
+    _ pointer: UnsafeMutableRawPointer?, of input: UnsafeRawPointer, _ type: ElementType, _ elements: Int,
+    _ name: StaticString
+  ) throws(Fault) -> UnsafeMutableRawPointer {
+    if elements == 0 { return UnsafeMutableRawPointer(mutating: input) }
     guard let pointer else { throw Fault(SWIFTDPO_ERROR_NULL_POINTER, name) }
     try enter(
-      UnsafeRawPointer(pointer), elements, Element.self, name, isResult: true, except: UInt(bitPattern: input))
+      UnsafeRawPointer(pointer), elements, size: type.stride, name, isResult: true, except: UInt(bitPattern: input))
     return pointer
   }
 
-  private mutating func enter<Element>(
-    _ pointer: UnsafeRawPointer, _ elements: Int, _: Element.Type, _ name: StaticString, isResult: Bool,
+  // MARK: Buffers of one fixed type
+
+  mutating func input<Value>(
+    _ pointer: UnsafePointer<Value>?, _ elements: Int, _ name: StaticString
+  ) throws(Fault) -> UnsafePointer<Value> {
+    guard let buffer = try optionalInput(pointer, elements, name) else {
+      try require(elements == 0, SWIFTDPO_ERROR_NULL_POINTER, name)
+      return UnsafePointer(bitPattern: 64)!
+    }
+    return buffer
+  }
+
+  mutating func optionalInput<Value>(
+    _ pointer: UnsafePointer<Value>?, _ elements: Int, _ name: StaticString
+  ) throws(Fault) -> UnsafePointer<Value>? {
+    guard let pointer, elements > 0 else { return nil }
+    try enter(UnsafeRawPointer(pointer), elements, size: MemoryLayout<Value>.stride, name, isResult: false)
+    return pointer
+  }
+
+  mutating func result<Value>(
+    _ pointer: UnsafeMutablePointer<Value>?, _ elements: Int, _ name: StaticString
+  ) throws(Fault) -> UnsafeMutablePointer<Value>? {
+    guard let pointer, elements > 0 else { return nil }
+    try enter(UnsafeRawPointer(pointer), elements, size: MemoryLayout<Value>.stride, name, isResult: true)
+    return pointer
+  }
+
+  // MARK: The rules
+
+  /// Elements are scalars: their size is their alignment.
+  private mutating func enter(
+    _ pointer: UnsafeRawPointer, _ elements: Int, size: Int, _ name: StaticString, isResult: Bool,
     except twin: UInt? = nil
   ) throws(Fault) {
     let start = UInt(bitPattern: pointer)
-    try require(start % UInt(MemoryLayout<Element>.alignment) == 0, SWIFTDPO_ERROR_MISALIGNED, name)
-    let (bytes, tooMany) = UInt(bitPattern: elements).multipliedReportingOverflow(by: UInt(MemoryLayout<Element>.stride))
-    let (end, beyond) = start.addingReportingOverflow(bytes)
-    try require(!tooMany && !beyond && bytes <= UInt(Int.max), SWIFTDPO_ERROR_SIZE_OVERFLOW, name)
+    try require(start & UInt(size - 1) == 0, SWIFTDPO_ERROR_MISALIGNED, name)
+    let (bytes, tooMany) = elements.multipliedReportingOverflow(by: size)
+    let (end, beyond) = start.addingReportingOverflow(UInt(bitPattern: bytes))
+    try require(!tooMany && !beyond, SWIFTDPO_ERROR_SIZE_OVERFLOW, name)
 
     for index in 0..<count {
       let other = entries[index]

@@ -22,10 +22,11 @@ public func swiftdpo_plackett_luce_loss_f64(
 private func plackettLuceLoss<P: Rankings, R: RankingResults>(
   _ rankings: UnsafePointer<P>?, _ options: UnsafePointer<swiftdpo_plackett_luce_options>?,
   _ results: UnsafePointer<R>?
-) throws(Fault) where P.Element == R.Element {
+) throws(Fault) where P.Value == R.Value {
   let rankings = try read(rankings, "rankings")
   let options = try readOptional(options, "options")
   let results = try read(results, "results")
+  let type = P.Value.type
   let (groups, size) = (rankings.num_groups, rankings.group_size)
   let items = try product(groups, size, "num_groups")
   try require(size > 0 || groups == 0, SWIFTDPO_ERROR_COUNT, "group_size")
@@ -36,29 +37,30 @@ private func plackettLuceLoss<P: Rankings, R: RankingResults>(
 
   var ledger = Ledger()
   var job = RankingJob(
-    numGroups: groups, groupSize: size, policy: try ledger.input(rankings.policy_logps, items, "policy_logps"))
-  job.reference = try ledger.optionalInput(rankings.ref_logps, items, "ref_logps")
+    type: type, numGroups: groups, groupSize: size,
+    policy: try ledger.input(rankings.policy_logps, type, items, "policy_logps"))
+  job.reference = try ledger.optionalInput(rankings.ref_logps, type, items, "ref_logps")
   job.rankings = try ledger.optionalInput(rankings.rankings, items, "rankings")
-  job.betas = try ledger.optionalInput(rankings.betas, groups, "betas")
-  job.weights = try ledger.optionalInput(rankings.weights, groups, "weights")
+  job.betas = try ledger.optionalInput(rankings.betas, type, groups, "betas")
+  job.weights = try ledger.optionalInput(rankings.weights, type, groups, "weights")
 
   let loss = try ledger.result(results.loss, 1, "loss")
-  job.losses = try ledger.result(results.losses, groups, "losses")
-  job.gradPolicy = try ledger.result(results.grad_policy_logps, items, "grad_policy_logps")
-  job.rewards = try ledger.result(results.rewards, items, "rewards")
-  job.gradientWeights = try ledger.result(results.gradient_weights, items, "gradient_weights")
+  job.losses = try ledger.result(results.losses, type, groups, "losses")
+  job.gradPolicy = try ledger.result(results.grad_policy_logps, type, items, "grad_policy_logps")
+  job.rewards = try ledger.result(results.rewards, type, items, "rewards")
+  job.gradientWeights = try ledger.result(results.gradient_weights, type, items, "gradient_weights")
 
-  try checkBetas(job.betas, groups)
-  try checkWeights(job.weights, groups)
+  try checkBetas(job.betas, type, groups)
+  try checkWeights(job.weights, type, groups)
   try checkPermutations(job.rankings, groups: groups, size: size)
   if refuseNonfinite {
-    try checkFinite(job.policy, items, "policy_logps")
-    try checkFinite(job.reference, items, "ref_logps")
+    try checkFinite(job.policy, type, items, "policy_logps")
+    try checkFinite(job.reference, type, items, "ref_logps")
   }
 
   job.beta = options.beta
   job.scale = scale
-  let sum = try withStages(size) { stages in P.Element.ranking(&job, 0..<groups, stages) }
+  let sum = try withStages(size) { stages in kernels.ranking(&job, 0..<groups, stages) }
   loss?.pointee = reduced(sum, scale)
 }
 
@@ -82,7 +84,7 @@ private func withStages(
 /// Each group lists each of its items once. Marks items in a window of bits on the stack; groups larger than the window
 /// are read once for each window.
 private func checkPermutations(_ rankings: UnsafePointer<Int64>?, groups: Int, size: Int) throws(Fault) {
-  guard let rankings else { return }
+  guard let rankings = rankings else { return }
   let window = 1 << 14
   for group in 0..<groups {
     let ranking = rankings + group * size

@@ -36,27 +36,26 @@ func checkFlag(_ flag: Int32, _ name: StaticString) throws(Fault) -> Bool {
 }
 
 /// All elements obey a rule. The rule must be false for NaN.
-@inline(__always)
-func checkAll<Element>(
-  _ array: UnsafePointer<Element>?, _ count: Int, _ status: swiftdpo_status, _ name: StaticString,
-  _ rule: (Element) -> Bool
+func checkAll(
+  _ array: UnsafeRawPointer?, _ type: ElementType, _ count: Int, _ status: swiftdpo_status, _ name: StaticString,
+  _ rule: (Double) -> Bool
 ) throws(Fault) {
   guard let array else { return }
-  for index in 0..<count where !rule(array[index]) { throw Fault(status, name, at: index) }
+  for index in 0..<count where !rule(type.load(array, index)) { throw Fault(status, name, at: index) }
 }
 
-func checkBetas<Element: Storage>(_ array: UnsafePointer<Element>?, _ count: Int) throws(Fault) {
-  try checkAll(array, count, SWIFTDPO_ERROR_BETA, "betas") { $0.double > 0 && $0.double.isFinite }
+func checkBetas(_ array: UnsafeRawPointer?, _ type: ElementType, _ count: Int) throws(Fault) {
+  try checkAll(array, type, count, SWIFTDPO_ERROR_BETA, "betas") { $0 > 0 && $0.isFinite }
 }
 
-func checkWeights<Element: Storage>(_ array: UnsafePointer<Element>?, _ count: Int) throws(Fault) {
-  try checkAll(array, count, SWIFTDPO_ERROR_WEIGHT, "weights") { $0.double >= 0 && $0.double.isFinite }
+func checkWeights(_ array: UnsafeRawPointer?, _ type: ElementType, _ count: Int) throws(Fault) {
+  try checkAll(array, type, count, SWIFTDPO_ERROR_WEIGHT, "weights") { $0 >= 0 && $0.isFinite }
 }
 
-func checkFinite<Element: Kernels>(
-  _ array: UnsafePointer<Element>?, _ count: Int, _ name: StaticString
+func checkFinite(
+  _ array: UnsafeRawPointer?, _ type: ElementType, _ count: Int, _ name: StaticString
 ) throws(Fault) {
   guard let array else { return }
-  let index = Element.firstNonfinite(array, count)
+  let index = kernels.firstNonfinite(type, array, count)
   try require(index < 0, SWIFTDPO_ERROR_NONFINITE, name, at: index)
 }

@@ -57,9 +57,10 @@ public func swiftdpo_sequence_logps_backward_f32(
     let rows = batch.sequences * batch.scoredLength
     let gradLogps = try ledger.input(gradLogps, batch.sequences, "grad_logps")
     let logNormalizers = try ledger.optionalInput(logNormalizers, rows, "log_normalizers")
-    let gradient = try ledger.resultInPlace(gradLogits, of: batch.logits, batch.extent, "grad_logits")
+    let gradient = try ledger.resultInPlace(gradLogits, of: batch.logits, .f32, batch.extent, "grad_logits")
+      .assumingMemoryBound(to: Float.self)
     try batch.checkLabels()
-    if batch.refuseNonfinite { try checkFinite(gradLogps, batch.sequences, "grad_logps") }
+    if batch.refuseNonfinite { try checkFinite(gradLogps, .f64, batch.sequences, "grad_logps") }
 
     let staged = try Staging(logNormalizers == nil ? rows : 0)
     defer { staged.free() }

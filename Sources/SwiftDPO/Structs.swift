@@ -4,47 +4,47 @@ import CSwiftDPO
 // the protocols' requirements with the header's fields by name.
 
 protocol Pairs: GrowableStruct {
-  associatedtype Element: Kernels
+  associatedtype Value: Element
   var count: Int { get }
-  var policy_chosen_logps: UnsafePointer<Element>! { get }
-  var policy_rejected_logps: UnsafePointer<Element>! { get }
-  var ref_chosen_logps: UnsafePointer<Element>! { get }
-  var ref_rejected_logps: UnsafePointer<Element>! { get }
-  var betas: UnsafePointer<Element>! { get }
-  var margins: UnsafePointer<Element>! { get }
-  var weights: UnsafePointer<Element>! { get }
-  var soft_labels: UnsafePointer<Element>! { get }
+  var policy_chosen_logps: UnsafePointer<Value>! { get }
+  var policy_rejected_logps: UnsafePointer<Value>! { get }
+  var ref_chosen_logps: UnsafePointer<Value>! { get }
+  var ref_rejected_logps: UnsafePointer<Value>! { get }
+  var betas: UnsafePointer<Value>! { get }
+  var margins: UnsafePointer<Value>! { get }
+  var weights: UnsafePointer<Value>! { get }
+  var soft_labels: UnsafePointer<Value>! { get }
 }
 
 protocol PairResults: GrowableStruct {
-  associatedtype Element: Kernels
+  associatedtype Value: Element
   var loss: UnsafeMutablePointer<Double>! { get }
-  var losses: UnsafeMutablePointer<Element>! { get }
-  var grad_policy_chosen_logps: UnsafeMutablePointer<Element>! { get }
-  var grad_policy_rejected_logps: UnsafeMutablePointer<Element>! { get }
-  var chosen_rewards: UnsafeMutablePointer<Element>! { get }
-  var rejected_rewards: UnsafeMutablePointer<Element>! { get }
-  var gradient_weights: UnsafeMutablePointer<Element>! { get }
+  var losses: UnsafeMutablePointer<Value>! { get }
+  var grad_policy_chosen_logps: UnsafeMutablePointer<Value>! { get }
+  var grad_policy_rejected_logps: UnsafeMutablePointer<Value>! { get }
+  var chosen_rewards: UnsafeMutablePointer<Value>! { get }
+  var rejected_rewards: UnsafeMutablePointer<Value>! { get }
+  var gradient_weights: UnsafeMutablePointer<Value>! { get }
 }
 
 protocol Rankings: GrowableStruct {
-  associatedtype Element: Kernels
+  associatedtype Value: Element
   var num_groups: Int { get }
   var group_size: Int { get }
-  var policy_logps: UnsafePointer<Element>! { get }
-  var ref_logps: UnsafePointer<Element>! { get }
+  var policy_logps: UnsafePointer<Value>! { get }
+  var ref_logps: UnsafePointer<Value>! { get }
   var rankings: UnsafePointer<Int64>! { get }
-  var betas: UnsafePointer<Element>! { get }
-  var weights: UnsafePointer<Element>! { get }
+  var betas: UnsafePointer<Value>! { get }
+  var weights: UnsafePointer<Value>! { get }
 }
 
 protocol RankingResults: GrowableStruct {
-  associatedtype Element: Kernels
+  associatedtype Value: Element
   var loss: UnsafeMutablePointer<Double>! { get }
-  var losses: UnsafeMutablePointer<Element>! { get }
-  var grad_policy_logps: UnsafeMutablePointer<Element>! { get }
-  var rewards: UnsafeMutablePointer<Element>! { get }
-  var gradient_weights: UnsafeMutablePointer<Element>! { get }
+  var losses: UnsafeMutablePointer<Value>! { get }
+  var grad_policy_logps: UnsafeMutablePointer<Value>! { get }
+  var rewards: UnsafeMutablePointer<Value>! { get }
+  var gradient_weights: UnsafeMutablePointer<Value>! { get }
 }
 
 extension GrowableStruct {
