@@ -97,6 +97,7 @@ template <class Real> void test_threads() {
   const auto expected = dpo(batch);
   std::atomic<int> equal{0};
   std::vector<std::thread> threads;
+  threads.reserve(8);
   for (int i = 0; i < 8; ++i)
     threads.emplace_back([&] {
       auto pairs = Dtype<Real>::pairs();

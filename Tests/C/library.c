@@ -1,12 +1,14 @@
 /* The library itself: versions, status strings, build information, and structs of headers older and newer than it. */
-#include <stdlib.h>
-
 #include "check.h"
 
 static void test_versions(void) {
   CHECK(swiftdpo_version() == SWIFTDPO_VERSION);
   CHECK(swiftdpo_abi_version() == SWIFTDPO_ABI_VERSION);
 }
+
+static bool says_something(const char *text) { return text != NULL && *text != '\0'; }
+
+static bool same_text(const char *a, const char *b) { return a != NULL && b != NULL && strcmp(a, b) == 0; }
 
 static void test_status_strings(void) {
   static const swiftdpo_status statuses[] = {
@@ -32,15 +34,15 @@ static void test_status_strings(void) {
   };
   enum { COUNT = sizeof statuses / sizeof *statuses };
   const char *unknown = swiftdpo_status_string((swiftdpo_status)12345);
-  CHECK(unknown != NULL && *unknown != '\0');
-  CHECK(strcmp(unknown, swiftdpo_status_string((swiftdpo_status)-1)) == 0);
+  CHECK(says_something(unknown));
+  CHECK(same_text(unknown, swiftdpo_status_string((swiftdpo_status)-1)));
   for (size_t i = 0; i < COUNT; i++) {
     const char *sentence = swiftdpo_status_string(statuses[i]);
-    CHECK(sentence != NULL && *sentence != '\0');
+    CHECK(says_something(sentence));
     CHECK(sentence == swiftdpo_status_string(statuses[i])); /* static text */
-    CHECK(strcmp(sentence, unknown) != 0);
+    CHECK(!same_text(sentence, unknown));
     for (size_t j = 0; j < i; j++)
-      CHECK(strcmp(sentence, swiftdpo_status_string(statuses[j])) != 0);
+      CHECK(!same_text(sentence, swiftdpo_status_string(statuses[j])));
   }
 }
 
@@ -49,16 +51,16 @@ static void test_build_info(void) {
   CHECK_OK(swiftdpo_build_info(&build));
   char version[32];
   snprintf(version, sizeof version, "%d.%d.%d", SWIFTDPO_VERSION_MAJOR, SWIFTDPO_VERSION_MINOR, SWIFTDPO_VERSION_PATCH);
-  CHECK(strcmp(build.version, version) == 0);
+  CHECK(same_text(build.version, version));
   CHECK(strstr(build.compiler, "Swift") != NULL);
   const char *set = build.instruction_set;
-  CHECK(!strcmp(set, "baseline") || !strcmp(set, "avx2") || !strcmp(set, "avx512") || !strcmp(set, "neon"));
+  CHECK(same_text(set, "baseline") || same_text(set, "avx2") || same_text(set, "avx512") || same_text(set, "neon"));
 
   CHECK_STATUS(SWIFTDPO_ERROR_NULL_POINTER, swiftdpo_build_info(NULL));
   build.struct_size = 0;
   build.version = "untouched";
   CHECK_STATUS(SWIFTDPO_ERROR_STRUCT_SIZE, swiftdpo_build_info(&build));
-  CHECK(strcmp(build.version, "untouched") == 0);
+  CHECK(same_text(build.version, "untouched"));
 }
 
 /** A program compiled against a newer header works as long as it asks for nothing new. */
