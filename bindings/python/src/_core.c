@@ -1,0 +1,65 @@
+/* The extension module swiftdpo._core: the library's calls, for the package's own modules. */
+#define SWIFTDPO_IMPORTS_NUMPY
+#include "core.h"
+
+#define STRING_(x) #x
+#define STRING(x) STRING_(x)
+#define VERSION STRING(SWIFTDPO_VERSION_MAJOR) "." STRING(SWIFTDPO_VERSION_MINOR) "." STRING(SWIFTDPO_VERSION_PATCH)
+
+static PyObject *core_build_info(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none)) {
+  swiftdpo_build build = SWIFTDPO_BUILD_INIT;
+  swiftdpo_status status = swiftdpo_build_info(&build);
+  if (status != SWIFTDPO_OK)
+    return raise_status(status, &(swiftdpo_culprit){NULL, 0}, NULL, 0);
+  return Py_BuildValue("sss", build.version, build.compiler, build.instruction_set);
+}
+
+#define FAST(name, signature) \
+  {#name, (PyCFunction)(void (*)(void))core_##name, METH_FASTCALL, #name signature "\n--\n\n"}
+
+static PyMethodDef methods[] = {
+    FAST(dpo_loss, "($module, policy_chosen_logps, policy_rejected_logps, ref_chosen_logps, ref_rejected_logps, beta, "
+                   "label_smoothing, margin, weights, soft_labels, reduction, nonfinite, /)"),
+    FAST(plackett_luce_loss, "($module, policy_logps, ref_logps, beta, rankings, weights, reduction, nonfinite, /)"),
+    FAST(sequence_logps, "($module, logits, labels, ignore_index, shift, average, nonfinite, /)"),
+    FAST(sequence_logps_backward, "($module, logits, labels, grad_logps, log_normalizers, out, ignore_index, shift, "
+                                  "average, nonfinite, /)"),
+    {"build_info", core_build_info, METH_NOARGS, "build_info($module, /)\n--\n\n"},
+    {NULL, NULL, 0, NULL},
+};
+
+/** The library that the loader found must be the one that this file was compiled against. */
+static int check_library(void) {
+  if (swiftdpo_abi_version() == SWIFTDPO_ABI_VERSION && swiftdpo_version() == SWIFTDPO_VERSION)
+    return 0;
+  PyErr_Format(PyExc_ImportError,
+               "swiftdpo was compiled against version %d (ABI %d) of its library, but the loader found version %u "
+               "(ABI %u): reinstall the package, or look for another libswiftdpo.so." STRING(SWIFTDPO_ABI_VERSION),
+               SWIFTDPO_VERSION, SWIFTDPO_ABI_VERSION, (unsigned)swiftdpo_version(), (unsigned)swiftdpo_abi_version());
+  return -1;
+}
+
+static int execute(PyObject *module) {
+  if (check_library() < 0 || PyArray_ImportNumPyAPI() < 0)
+    return -1;
+  return PyModule_AddStringConstant(module, "__version__", VERSION);
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, execute},
+/* NumPy keeps its C interface in one place for the whole process, and takes no part in subinterpreters. */
+#ifdef Py_mod_multiple_interpreters
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#endif
+    {0, NULL},
+};
+
+static PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "swiftdpo._core",
+    .m_doc = "The calls of libswiftdpo. Private: use the package's functions.",
+    .m_methods = methods,
+    .m_slots = slots,
+};
+
+PyMODINIT_FUNC PyInit__core(void) { return PyModuleDef_Init(&definition); }

@@ -1,0 +1,110 @@
+/*
+ * What the files of the extension share: Python objects taken as NumPy arrays, and statuses raised as exceptions.
+ *
+ * Every call has one shape: take the arguments as operands, allocate the results, call the library, then build the
+ * tuple of results or raise. What each call means is said in swiftdpo.h, and to Python users in the module that wraps
+ * it; what an object that Python handed in may be is decided here.
+ */
+#ifndef SWIFTDPO_PYTHON_CORE_H
+#define SWIFTDPO_PYTHON_CORE_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include <string.h>
+
+#define NPY_NO_DEPRECATED_API NPY_1_22_API_VERSION
+#define NPY_TARGET_VERSION NPY_1_22_API_VERSION
+#define PY_ARRAY_UNIQUE_SYMBOL swiftdpo_numpy_api
+#ifndef SWIFTDPO_IMPORTS_NUMPY
+#define NO_IMPORT_ARRAY
+#endif
+#include <numpy/arrayobject.h>
+
+#include "swiftdpo.h"
+
+/* Functions that return an int return 0, or -1 with an exception set. Those that return an object may return NULL. */
+
+/* -- arrays.c: objects as arrays ------------------------------------------------------------------------------------ */
+
+/** An array argument. */
+typedef struct {
+  const char *field;    /* its name in the library's structs */
+  const char *name;     /* its name in Python */
+  PyArrayObject *array; /* NULL where None was given */
+} operand;
+
+/** Takes contiguous floating-point arrays, all of one type. None, which the first `required` may not be, gives NULL. */
+int take_floats(operand *operands, PyObject *const *objects, size_t count, size_t required);
+
+/** Takes a contiguous array of `type`. Types that convert to it without loss are converted. */
+int take_converted(operand *argument, PyObject *object, int type);
+
+/** Takes an array of `type`, strided as it may be, without ever copying it. */
+int take_view(operand *argument, PyObject *object, int type);
+
+/** As take_view, for an array that the call writes: memory that cannot be written is refused. */
+int take_output(operand *argument, PyObject *object, int type);
+
+void release_operands(operand *operands, size_t count);
+
+/** Checks the shape of an operand, if it was given. `meaning` says in words what is expected. */
+int check_shape(const operand *argument, int ndim, const npy_intp *shape, const char *meaning);
+
+/** Allocates arrays of one shape. On failure all stay NULL. */
+int new_arrays(PyArrayObject **arrays, size_t count, int ndim, const npy_intp *shape, int type);
+
+void release_arrays(PyArrayObject **arrays, size_t count);
+
+/** (loss, losses, ...) from a head's arrays, losses first, which it takes over. Unreduced, the loss is the losses. */
+PyObject *head_results(double loss, swiftdpo_reduction reduction, PyArrayObject **arrays, size_t count);
+
+static inline void *data_of(PyArrayObject *array) { return array == NULL ? NULL : PyArray_DATA(array); }
+
+/* -- dlpack.c: tensors of other libraries as arrays ----------------------------------------------------------------- */
+
+/** An array over the memory of an object that exports DLPack. It keeps the export alive. */
+PyArrayObject *borrow_dlpack(PyObject *object);
+
+/* -- options.c: arguments that are no arrays ------------------------------------------------------------------------ */
+
+int expect_arguments(const char *function, Py_ssize_t given, Py_ssize_t expected);
+int take_double(double *number, PyObject *object, const char *name);
+int take_reduction(swiftdpo_reduction *reduction, PyObject *object);
+int take_nonfinite(swiftdpo_nonfinite *nonfinite, PyObject *object);
+
+/** If *object is one number for the whole batch, takes it and leaves None; an array stays, to be an operand. */
+int take_beta(double *beta, PyObject **object);
+
+/* -- errors.c ------------------------------------------------------------------------------------------------------- */
+
+/** Raises the exception for a status: names the argument, the index and the rule. Returns NULL. */
+PyObject *raise_status(swiftdpo_status status, const swiftdpo_culprit *culprit, const operand *operands, size_t count);
+
+/** Puts the name of an argument in front of the exception that converting it has set. */
+void blame(const char *name);
+
+/** A shape or a position as a tuple of Python's integers. */
+PyObject *tuple_of(int count, const npy_intp *numbers);
+
+/* -- The GIL -------------------------------------------------------------------------------------------------------- */
+
+/* A thread that lets the GIL go may wait milliseconds to get it back, so it is released only around work that is long
+ * against handing it over. So many scores or logits take some 40 us. */
+enum { MANY_SCORES = 1 << 12, MANY_LOGITS = 1 << 17 };
+
+static inline PyThreadState *release_gil_if(int worthwhile) { return worthwhile ? PyEval_SaveThread() : NULL; }
+
+static inline void regain_gil(PyThreadState *released) {
+  if (released != NULL)
+    PyEval_RestoreThread(released);
+}
+
+/* -- The calls ------------------------------------------------------------------------------------------------------ */
+
+PyObject *core_dpo_loss(PyObject *module, PyObject *const *args, Py_ssize_t nargs);           /* pairs.c */
+PyObject *core_plackett_luce_loss(PyObject *module, PyObject *const *args, Py_ssize_t nargs); /* rankings.c */
+PyObject *core_sequence_logps(PyObject *module, PyObject *const *args, Py_ssize_t nargs);     /* logits.c */
+PyObject *core_sequence_logps_backward(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+
+#endif

@@ -1,0 +1,121 @@
+/*
+ * Tensors of other libraries, through the DLPack protocol, for the length of one call.
+ *
+ * The consumer that keeps a tensor renames its capsule and calls the deleter later. We only borrow: the capsule keeps
+ * its name, the array holds the capsule, and when the array goes the capsule's own destructor frees the export.
+ */
+#include "core.h"
+
+#include "third_party/dlpack.h"
+
+enum { MAX_DIMENSIONS = 8 }; /* far more than any argument has */
+
+static const struct {
+  uint8_t code, bits;
+  int type;
+} types[] = {
+    {kDLFloat, 16, NPY_HALF},  {kDLFloat, 32, NPY_FLOAT}, {kDLFloat, 64, NPY_DOUBLE}, {kDLInt, 8, NPY_INT8},
+    {kDLInt, 16, NPY_INT16},   {kDLInt, 32, NPY_INT32},   {kDLInt, 64, NPY_INT64},    {kDLUInt, 8, NPY_UINT8},
+    {kDLUInt, 16, NPY_UINT16}, {kDLUInt, 32, NPY_UINT32}, {kDLUInt, 64, NPY_UINT64},  {kDLBool, 8, NPY_BOOL},
+};
+
+static int numpy_type(DLDataType dtype) {
+  for (size_t i = 0; dtype.lanes == 1 && i < sizeof types / sizeof types[0]; i++) {
+    if (types[i].code == dtype.code && types[i].bits == dtype.bits)
+      return types[i].type;
+  }
+  if (dtype.code == kDLBfloat)
+    PyErr_SetString(PyExc_TypeError, "bfloat16 is not taken here: convert it to float32");
+  else
+    PyErr_Format(PyExc_TypeError, "its element type is not taken (DLPack code %d, %d bits, %d lanes)", dtype.code,
+                 dtype.bits, dtype.lanes);
+  return NPY_NOTYPE;
+}
+
+/** Only memory that the processor reads is taken: its own, and the part of it that is pinned for a GPU. */
+static int check_device(PyObject *object) {
+  PyObject *device = PyObject_CallMethod(object, "__dlpack_device__", NULL);
+  if (device == NULL)
+    return -1;
+  int kind, id;
+  int parsed = PyArg_ParseTuple(device, "ii;__dlpack_device__() must return two integers", &kind, &id);
+  Py_DECREF(device);
+  if (!parsed)
+    return -1;
+  if (kind == kDLCPU || kind == kDLCUDAHost || kind == kDLROCMHost)
+    return 0;
+  PyErr_Format(PyExc_TypeError, "it is on a device (DLPack type %d), not in CPU memory: copy it there first", kind);
+  return -1;
+}
+
+/** The tensor's capsule, of the newest kind that its library has. */
+static PyObject *export_capsule(PyObject *object) {
+  PyObject *export = PyObject_GetAttrString(object, "__dlpack__");
+  PyObject *none = PyTuple_New(0);
+  PyObject *newest = Py_BuildValue("{s(ii)}", "max_version", DLPACK_MAJOR_VERSION, DLPACK_MINOR_VERSION);
+  PyObject *capsule = NULL;
+  if (export != NULL && none != NULL && newest != NULL) {
+    capsule = PyObject_Call(export, none, newest);
+    if (capsule == NULL && PyErr_ExceptionMatches(PyExc_TypeError)) { /* older than DLPack 1.0 */
+      PyErr_Clear();
+      capsule = PyObject_Call(export, none, NULL);
+    }
+  }
+  Py_XDECREF(export);
+  Py_XDECREF(none);
+  Py_XDECREF(newest);
+  return capsule;
+}
+
+/** The tensor in a capsule, and whether it may be written: older exports don't say, and so may not. */
+static const DLTensor *open_capsule(PyObject *capsule, int *writable) {
+  if (PyCapsule_IsValid(capsule, "dltensor_versioned")) {
+    struct DLManagedTensorVersioned *managed = PyCapsule_GetPointer(capsule, "dltensor_versioned");
+    if (managed->version.major != DLPACK_MAJOR_VERSION) {
+      PyErr_Format(PyExc_ValueError, "it is exported as DLPack %u.%u; expected %d", managed->version.major,
+                   managed->version.minor, DLPACK_MAJOR_VERSION);
+      return NULL;
+    }
+    *writable = (managed->flags & DLPACK_FLAG_BITMASK_READ_ONLY) == 0;
+    return &managed->dl_tensor;
+  }
+  DLManagedTensor *managed = PyCapsule_GetPointer(capsule, "dltensor");
+  *writable = 0;
+  return managed == NULL ? NULL : &managed->dl_tensor;
+}
+
+/** An array over the tensor's memory, which it does not own. */
+static PyArrayObject *view_tensor(const DLTensor *tensor, int writable) {
+  int type = numpy_type(tensor->dtype);
+  if (type == NPY_NOTYPE)
+    return NULL;
+  if (tensor->ndim < 0 || tensor->ndim > MAX_DIMENSIONS)
+    return (PyArrayObject *)PyErr_Format(PyExc_ValueError, "it has %d dimensions", tensor->ndim);
+
+  npy_intp shape[MAX_DIMENSIONS], strides[MAX_DIMENSIONS]; /* strides: DLPack counts elements, NumPy bytes */
+  for (int i = 0; i < tensor->ndim; i++) {
+    shape[i] = tensor->shape[i];
+    strides[i] = tensor->strides == NULL ? 0 : tensor->strides[i] * (tensor->dtype.bits / 8);
+  }
+  char *data = tensor->data == NULL ? NULL : (char *)tensor->data + tensor->byte_offset;
+  return (PyArrayObject *)PyArray_New(&PyArray_Type, tensor->ndim, shape, type,
+                                      tensor->strides == NULL ? NULL : strides, data, 0,
+                                      writable ? NPY_ARRAY_WRITEABLE : 0, NULL);
+}
+
+PyArrayObject *borrow_dlpack(PyObject *object) {
+  if (check_device(object) < 0)
+    return NULL;
+  PyObject *capsule = export_capsule(object);
+  if (capsule == NULL)
+    return NULL;
+  int writable;
+  const DLTensor *tensor = open_capsule(capsule, &writable);
+  PyArrayObject *array = tensor == NULL ? NULL : view_tensor(tensor, writable);
+  if (array == NULL) {
+    Py_DECREF(capsule);
+  } else if (PyArray_SetBaseObject(array, capsule) < 0) { /* takes the capsule over, even if it fails */
+    Py_CLEAR(array);
+  }
+  return array;
+}

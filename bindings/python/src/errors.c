@@ -1,0 +1,75 @@
+/* Statuses of the library, and failures of conversions, as Python exceptions that say which argument is to blame. */
+#include "core.h"
+
+PyObject *tuple_of(int count, const npy_intp *numbers) {
+  PyObject *tuple = PyTuple_New(count);
+  for (int i = 0; tuple != NULL && i < count; i++) {
+    PyObject *number = PyLong_FromSsize_t(numbers[i]);
+    if (number == NULL)
+      Py_CLEAR(tuple);
+    else
+      PyTuple_SetItem(tuple, i, number);
+  }
+  return tuple;
+}
+
+/** Which operand the library means by a field, or NULL for what is no array. */
+static const operand *find(const char *field, const operand *operands, size_t count) {
+  for (size_t i = 0; i < count; i++) {
+    if (operands[i].array != NULL && strcmp(operands[i].field, field) == 0)
+      return &operands[i];
+  }
+  return NULL;
+}
+
+/** What Python's users call a field that is no operand: a length, or an option. */
+static const char *python_name(const char *field) {
+  if (strcmp(field, "group_size") == 0)
+    return "policy_logps.shape[-1]";
+  if (strcmp(field, "vocab_size") == 0)
+    return "logits.shape[2]";
+  return field;
+}
+
+/** The offset of an element, as the library counts it, as text: "[3]", or "[0, 2, 17]" in three dimensions. */
+static void write_position(char *text, size_t size, size_t offset, PyArrayObject *array) {
+  size_t used = 0;
+  text[0] = '\0';
+  for (int axis = 0; axis < PyArray_NDIM(array) && used < size; axis++) {
+    size_t position = 0, step = (size_t)(PyArray_STRIDE(array, axis) / PyArray_ITEMSIZE(array));
+    if (PyArray_DIM(array, axis) > 1 && step > 0) {
+      position = offset / step;
+      offset %= step;
+    }
+    used += (size_t)PyOS_snprintf(text + used, size - used, axis == 0 ? "[%zu" : ", %zu", position);
+  }
+  if (used > 0 && used < size)
+    PyOS_snprintf(text + used, size - used, "]");
+}
+
+PyObject *raise_status(swiftdpo_status status, const swiftdpo_culprit *culprit, const operand *operands, size_t count) {
+  if (status == SWIFTDPO_ERROR_OUT_OF_MEMORY)
+    return PyErr_NoMemory();
+  const char *rule = swiftdpo_status_string(status);
+  if (culprit->argument == NULL)
+    return PyErr_Format(PyExc_ValueError, "%s", rule);
+  const operand *argument = find(culprit->argument, operands, count);
+  if (argument == NULL)
+    return PyErr_Format(PyExc_ValueError, "%s: %s", python_name(culprit->argument), rule);
+  char position[128];
+  write_position(position, sizeof position, culprit->index, argument->array);
+  return PyErr_Format(PyExc_ValueError, "%s%s: %s", argument->name, position, rule);
+}
+
+void blame(const char *name) {
+  PyObject *type, *value, *traceback;
+  if (PyErr_ExceptionMatches(PyExc_MemoryError) || !PyErr_ExceptionMatches(PyExc_Exception))
+    return;
+  PyErr_Fetch(&type, &value, &traceback);
+  PyErr_NormalizeException(&type, &value, &traceback);
+  PyObject *raised = PyErr_GivenExceptionMatches(type, PyExc_TypeError) ? PyExc_TypeError : PyExc_ValueError;
+  PyErr_Format(raised, "%s: %S", name, value);
+  Py_XDECREF(type);
+  Py_XDECREF(value);
+  Py_XDECREF(traceback);
+}

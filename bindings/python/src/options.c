@@ -1,0 +1,56 @@
+/* Arguments that are no arrays: numbers, and choices by name. */
+#include "core.h"
+
+int expect_arguments(const char *function, Py_ssize_t given, Py_ssize_t expected) {
+  if (given == expected)
+    return 0;
+  PyErr_Format(PyExc_TypeError, "%s takes %zd arguments, got %zd", function, expected, given);
+  return -1;
+}
+
+int take_double(double *number, PyObject *object, const char *name) {
+  *number = PyFloat_AsDouble(object);
+  if (*number != -1.0 || !PyErr_Occurred())
+    return 0;
+  blame(name);
+  return -1;
+}
+
+int take_beta(double *beta, PyObject **object) {
+  /* Arrays and sequences have a length; numbers, and arrays of no dimensions, have none. */
+  if (!PyFloat_Check(*object)) {
+    if (PyObject_Size(*object) >= 0)
+      return 0;
+    PyErr_Clear();
+  }
+  if (take_double(beta, *object, "beta") < 0)
+    return -1;
+  *object = Py_None;
+  return 0;
+}
+
+/** The position of a name in a list that ends in NULL, or -1 with an exception that lists them all. */
+static int take_choice(PyObject *object, const char *name, const char *const *choices, const char *listed) {
+  for (int i = 0; PyUnicode_Check(object) && choices[i] != NULL; i++) {
+    if (PyUnicode_CompareWithASCIIString(object, choices[i]) == 0)
+      return i;
+  }
+  PyErr_Format(PyExc_ValueError, "%s is %R; expected %s", name, object, listed);
+  return -1;
+}
+
+int take_reduction(swiftdpo_reduction *reduction, PyObject *object) {
+  static const char *const choices[] = {"mean", "sum", "none", NULL}; /* as swiftdpo_reduction counts */
+  int choice = take_choice(object, "reduction", choices, "'mean', 'sum' or 'none'");
+  if (choice >= 0)
+    *reduction = (swiftdpo_reduction)choice;
+  return choice < 0 ? -1 : 0;
+}
+
+int take_nonfinite(swiftdpo_nonfinite *nonfinite, PyObject *object) {
+  static const char *const choices[] = {"error", "propagate", NULL}; /* as swiftdpo_nonfinite counts */
+  int choice = take_choice(object, "nonfinite", choices, "'error' or 'propagate'");
+  if (choice >= 0)
+    *nonfinite = (swiftdpo_nonfinite)choice;
+  return choice < 0 ? -1 : 0;
+}

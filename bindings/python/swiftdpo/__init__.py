@@ -1,0 +1,33 @@
+"""Preference-learning losses and their exact gradients.
+
+Log-probabilities or logits that you own go in, as NumPy arrays, or as anything that exports the buffer
+protocol or DLPack from CPU memory; losses, gradients and rewards come back as NumPy arrays:
+
+- `sequence_logps`: logits to log-probabilities of whole responses
+- `dpo_loss`: pairs of responses, one preferred
+- `plackett_luce_loss`: ranked lists of responses
+- `sequence_logps_backward`: the gradient by log-probabilities to the gradient by logits, in place if you like
+
+Conventions: natural logarithms (nats); `logps` are sums over a response's tokens; rankings run from best to
+worst. `swiftdpo.h` states the contract of each call in full.
+"""
+
+from ._core import __version__
+from .build import BuildInfo, build_info
+from .dpo import DPOLoss, dpo_loss
+from .logps import LogpsOptions, SequenceLogps, sequence_logps, sequence_logps_backward
+from .rankings import PlackettLuceLoss, plackett_luce_loss
+
+__all__ = [
+    "BuildInfo",
+    "DPOLoss",
+    "LogpsOptions",
+    "PlackettLuceLoss",
+    "SequenceLogps",
+    "__version__",
+    "build_info",
+    "dpo_loss",
+    "plackett_luce_loss",
+    "sequence_logps",
+    "sequence_logps_backward",
+]

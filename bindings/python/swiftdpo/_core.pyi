@@ -1,0 +1,60 @@
+"""The extension module. Its functions take every argument by position, and return plain tuples."""
+
+import numpy as np
+import numpy.typing as npt
+
+from ._typing import ArrayLike, FloatArray, Nonfinite, Reduction
+
+__version__: str
+
+def build_info() -> tuple[str, str, str]: ...
+def dpo_loss(
+    policy_chosen_logps: ArrayLike,
+    policy_rejected_logps: ArrayLike,
+    ref_chosen_logps: ArrayLike | None,
+    ref_rejected_logps: ArrayLike | None,
+    beta: float | ArrayLike,
+    label_smoothing: float,
+    margin: ArrayLike | None,
+    weights: ArrayLike | None,
+    soft_labels: ArrayLike | None,
+    reduction: Reduction,
+    nonfinite: Nonfinite,
+    /,
+) -> tuple[float | FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]: ...
+def plackett_luce_loss(
+    policy_logps: ArrayLike,
+    ref_logps: ArrayLike | None,
+    beta: float | ArrayLike,
+    rankings: ArrayLike | None,
+    weights: ArrayLike | None,
+    reduction: Reduction,
+    nonfinite: Nonfinite,
+    /,
+) -> tuple[float | FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]: ...
+def sequence_logps(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    ignore_index: int,
+    shift: bool,
+    average: bool,
+    nonfinite: Nonfinite,
+    /,
+) -> tuple[
+    npt.NDArray[np.float64],
+    npt.NDArray[np.int64],
+    npt.NDArray[np.float64],
+    npt.NDArray[np.float64],
+]: ...
+def sequence_logps_backward(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    grad_logps: ArrayLike,
+    log_normalizers: ArrayLike | None,
+    out: ArrayLike | None,
+    ignore_index: int,
+    shift: bool,
+    average: bool,
+    nonfinite: Nonfinite,
+    /,
+) -> npt.NDArray[np.float32]: ...

@@ -1,0 +1,21 @@
+"""The types of arguments and results."""
+
+from typing import Any, Literal, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+
+class SupportsDLPack(Protocol):
+    """A tensor of another library, such as PyTorch."""
+
+    def __dlpack__(self) -> Any: ...
+
+
+#: Results: float32 or float64, as the log-probabilities that were given.
+FloatArray: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.float64]
+#: Arguments: whatever exports the buffer protocol, or DLPack from CPU memory; or nested sequences of numbers.
+ArrayLike: TypeAlias = npt.ArrayLike | SupportsDLPack
+
+Reduction: TypeAlias = Literal["mean", "sum", "none"]
+Nonfinite: TypeAlias = Literal["error", "propagate"]
