@@ -1,0 +1,64 @@
+"""How far a floating-point result is from the exact value, in units in the last place (ulps).
+
+The exact value is a real number (an mpmath number), not a float: it is never rounded before it is compared.
+"""
+
+from __future__ import annotations
+
+import math
+
+import mpmath
+import numpy as np
+
+#: Numbers of 50 decimal digits: what a comparison below calls exact.
+mp = mpmath.MPContext()
+mp.dps = 50
+
+#: Real numbers of the floats in an array (or of one float), with nothing rounded.
+exactly = np.frompyfunc(lambda value: mp.mpf(float(value)), 1, 1)
+
+
+def ulp(exact, dtype=np.float64):
+    """The distance between the neighbours of `dtype` around a real number: math.ulp, nothing rounded."""
+    info = np.finfo(dtype)
+    _, exponent = mp.frexp(exact)  # |exact| in [2**(exponent - 1), 2**exponent)
+    exponent = max(exponent - 1, info.minexp) if exact != 0 else info.minexp
+    return mp.ldexp(1, int(exponent - info.nmant))
+
+
+def error_in_ulps(actual, exact, dtype=np.float64, scale=None) -> float:
+    """|actual - exact| in ulps of `scale`, by default of `exact` itself.
+
+    Infinite where no distance has a meaning: a NaN, an infinity on one side only, or the wrong sign (a zero
+    of either sign is never wrong by that). A difference of larger terms has no sign to get wrong: name the
+    larger term as the `scale`, and the sign is not judged.
+    """
+    actual, exact = float(actual), mp.mpf(exact)
+    if math.isnan(actual) or mp.isnan(exact):
+        return math.inf
+    if math.isinf(actual) or mp.isinf(exact):
+        return 0.0 if actual == exact else math.inf
+    if scale is None and actual * mp.sign(exact) < 0:
+        return math.inf
+    return float(abs(exact - actual) / ulp(exact if scale is None else scale, dtype))
+
+
+def assert_ulps(actual, exact, ulps=4, *, scale=None, name="result") -> None:
+    """Each element of `actual` is within `ulps` double ulps of `exact`; float32 is that value, rounded.
+
+    So a float32 array may be half a float32 ulp further off. `scale` is as in error_in_ulps.
+    """
+    actual, exact = np.asarray(actual), np.asarray(exact, dtype=object)
+    assert actual.dtype in (np.float64, np.float32), f"{name}: unexpected dtype {actual.dtype}"
+    assert actual.shape == exact.shape, f"{name}: shape {actual.shape}, expected {exact.shape}"
+    scales = np.broadcast_to(np.asarray(scale, dtype=object), exact.shape)
+    for index in np.ndindex(exact.shape):
+        allowed = ulps
+        if actual.dtype == np.float32 and mp.isfinite(exact[index]):
+            reference = exact[index] if scales[index] is None else scales[index]
+            allowed += float(ulp(exact[index], np.float32) / 2 / ulp(reference))
+        error = error_in_ulps(actual[index], exact[index], scale=scales[index])
+        assert error <= allowed, (
+            f"{name}{list(index)}: {actual[index]!r} is {error:.3g} ulps (of double) from "
+            f"{mp.nstr(mp.mpf(exact[index]), 20)}; {allowed:.3g} are allowed"
+        )
