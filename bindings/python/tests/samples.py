@@ -29,8 +29,9 @@ def nascar_races() -> list[list[int]]:
 
 
 def realistic_pairs(count: int, dtype=np.float64, seed: int = 0) -> list[np.ndarray]:
-    """Policy chosen and rejected, reference chosen and rejected: sums over long responses, to -2500 and below,
-    of a policy that has drifted far while its log-ratios differ by little. Plain subtraction errs by 100 ulps.
+    """Policy chosen and rejected, reference chosen and rejected: sums over long responses, to -2500 and below.
+
+    The policy has drifted far while its log-ratios differ by little: plain subtraction errs by 100 ulps.
     """
     rng = np.random.default_rng(seed)
     ref_chosen, ref_rejected = rng.uniform(-2500, -50, (2, count))
