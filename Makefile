@@ -1,0 +1,115 @@
+# `make` lists the targets. Each one sets up what it needs: the library by SwiftPM, everything else in a virtual
+# environment of the project.
+PYTHON ?= python3
+VENV   ?= .venv
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+BIN    := $(VENV)/bin
+STAMPS := $(VENV)/stamps
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+TORCH  := torch==2.13.0
+
+LIBRARY_DIR := .build/release
+LIBRARY     := .build/library.stamp
+
+# Symbolic links (the kernels' other folders) lead to files that are listed already.
+SWIFT_FILES   := $(shell find Package.swift Sources Tests -name '*.swift' -type f)
+LIBRARY_FILES := $(filter-out Tests/%,$(SWIFT_FILES)) $(shell find include Sources -type f -not -name '*.swift')
+BINDING_FILES := $(wildcard $(addprefix bindings/python/,*.py *.toml *.md src/*.[ch] src/third_party/* swiftdpo/*.py*))
+C_FILES       := $(shell find include Sources Tests bindings/python/src -name '*.[ch]' -type f) $(wildcard Tests/C/*.cpp)
+SHELL_FILES   := .ci/run
+
+##@ Use
+
+.PHONY: demo
+demo: $(STAMPS)/package $(STAMPS)/demo ## Train a small language model on human preferences (DEMO_FLAGS=--quick: briefly)
+	$(BIN)/python examples/train_dpo.py $(DEMO_FLAGS)
+
+.PHONY: demo-rankings
+demo-rankings: $(STAMPS)/package $(STAMPS)/demo ## Fit Plackett-Luce worths to the 2002 NASCAR season
+	$(BIN)/python examples/fit_rankings.py
+
+.PHONY: library
+library: $(LIBRARY) ## Build libswiftdpo.so into .build/release
+
+.PHONY: package
+package: $(STAMPS)/package ## Install the Python package into .venv
+
+##@ Check
+
+.PHONY: test
+test: test-swift test-c test-python ## All tests
+
+.PHONY: test-swift
+test-swift: $(LIBRARY) ## The library through the header's Swift module
+	swift test --quiet --disable-xctest
+
+.PHONY: test-c
+test-c: $(LIBRARY) ## The library through the header, in C11 and C++17
+	$(MAKE) --no-print-directory -C Tests/C LIBRARY_DIR=$(abspath $(LIBRARY_DIR)) PYTHON=$(PYTHON)
+
+.PHONY: test-python
+test-python: $(STAMPS)/package $(STAMPS)/test $(STAMPS)/torch ## The Python package, the shared object, the README
+	$(BIN)/python -m pytest
+
+.PHONY: lint
+lint: $(STAMPS)/lint ## Check every formatter's and linter's opinion
+	swift format lint --strict --parallel $(SWIFT_FILES)
+	$(BIN)/clang-format --dry-run --Werror $(C_FILES)
+	$(MAKE) --no-print-directory -C Tests/C lint CLANG_TIDY=$(abspath $(BIN))/clang-tidy PYTHON=$(PYTHON)
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	$(BIN)/shellcheck $(SHELL_FILES)
+
+.PHONY: format
+format: $(STAMPS)/lint ## Rewrite the sources as the formatters want them
+	swift format --in-place --parallel $(SWIFT_FILES)
+	$(BIN)/clang-format -i $(C_FILES)
+	$(BIN)/ruff check --quiet --fix --select I .
+	$(BIN)/ruff format --quiet .
+
+##@ Housekeeping
+
+.PHONY: clean
+clean: ## Remove everything that was built or installed here
+	rm -rf .build build $(VENV) bindings/python/build bindings/python/*.egg-info
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.PHONY: help
+help: ## This list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
+
+# SwiftPM names the file for the linker; programs look for the SONAME.
+$(LIBRARY): $(LIBRARY_FILES)
+	@command -v swift > /dev/null || { echo "No swift on the PATH: install Swift 6.3 or newer, https://swift.org/install"; exit 1; }
+	swift build --configuration release --product swiftdpo
+	ln -sf libswiftdpo.so $(LIBRARY_DIR)/libswiftdpo.so.0
+	touch $@
+
+$(BIN)/python:
+	$(PYTHON) tools/check_python.py
+	$(PYTHON) -m venv $(VENV)
+	mkdir -p $(STAMPS)
+
+$(STAMPS)/package: $(LIBRARY) $(BINDING_FILES) | $(BIN)/python
+	$(PIP) --force-reinstall --no-deps ./bindings/python
+	$(PIP) numpy
+	touch $@
+
+$(STAMPS)/demo: examples/requirements.txt | $(BIN)/python
+	$(PIP) --requirement $<
+	touch $@
+
+$(STAMPS)/%: requirements/%.txt | $(BIN)/python
+	$(PIP) --requirement $<
+	touch $@
+
+# The tests need no more than the build for CPUs; where that one is not to be had, the default build does.
+$(STAMPS)/torch: Makefile | $(BIN)/python
+	$(PIP) "$(TORCH)+cpu" || { echo "No CPU build of $(TORCH) to be had: installing the default one, which is larger"; $(PIP) "$(TORCH)"; }
+	touch $@
