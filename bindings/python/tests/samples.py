@@ -29,7 +29,7 @@ def nascar_races() -> list[list[int]]:
 
 
 def realistic_pairs(count: int, dtype=np.float64, seed: int = 0) -> list[np.ndarray]:
-    """Policy chosen and rejected, reference chosen and rejected: sums over long responses, to -2500 and below.
+    """Policy chosen and rejected, reference chosen and rejected: sums over long responses, to -2500 and less.
 
     The policy has drifted far while its log-ratios differ by little: plain subtraction errs by 100 ulps.
     """
