@@ -23,6 +23,9 @@ BINDING_FILES := $(wildcard $(addprefix bindings/python/,*.py *.toml *.md src/*.
 C_FILES       := $(shell find include Sources Tests bindings/python/src -name '*.[ch]' -type f) $(wildcard Tests/C/*.cpp)
 SHELL_FILES   := .ci/run
 
+TIDY            := $(BIN)/clang-tidy --quiet
+PYTHON_INCLUDES  = $(shell $(BIN)/python -c "import numpy, sysconfig; print('-isystem', sysconfig.get_path('include'), '-isystem', numpy.get_include())")
+
 ##@ Use
 
 .PHONY: demo
@@ -60,7 +63,11 @@ test-python: $(STAMPS)/package $(STAMPS)/test $(STAMPS)/torch ## The Python pack
 lint: $(STAMPS)/lint ## Check every formatter's and linter's opinion
 	swift format lint --strict --parallel $(SWIFT_FILES)
 	$(BIN)/clang-format --dry-run --Werror $(C_FILES)
-	$(MAKE) --no-print-directory -C Tests/C lint CLANG_TIDY=$(abspath $(BIN))/clang-tidy PYTHON=$(PYTHON)
+	$(MAKE) --no-print-directory -C Tests/C golden PYTHON=$(PYTHON)
+	$(TIDY) $(wildcard Tests/C/*.c) -- -std=c11 -DREAL_BITS=64 -Iinclude -Ibuild/consumers
+	$(TIDY) $(wildcard Tests/C/*.cpp) -- -std=c++17 -Iinclude
+	$(TIDY) $(wildcard Sources/CPlatform/*.c) -- -std=c11 -ISources/CPlatform/include
+	$(TIDY) $(wildcard bindings/python/src/*.c) -- -std=c11 -DPy_LIMITED_API=0x030B0000 -Iinclude $(PYTHON_INCLUDES)
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
 	$(BIN)/mypy
@@ -77,7 +84,7 @@ format: $(STAMPS)/lint ## Rewrite the sources as the formatters want them
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed here
-	rm -rf .build build $(VENV) bindings/python/build bindings/python/*.egg-info
+	rm -rf .build build .venv* bindings/python/build bindings/python/*.egg-info
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 .PHONY: help
@@ -97,8 +104,7 @@ $(BIN)/python:
 	mkdir -p $(STAMPS)
 
 $(STAMPS)/package: $(LIBRARY) $(BINDING_FILES) | $(BIN)/python
-	$(PIP) --force-reinstall --no-deps ./bindings/python
-	$(PIP) numpy
+	$(PIP) --constraint requirements/test.txt ./bindings/python
 	touch $@
 
 $(STAMPS)/demo: examples/requirements.txt | $(BIN)/python
