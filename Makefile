@@ -7,6 +7,7 @@ SHELL       := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
+.SILENT: lint format
 
 BIN    := $(VENV)/bin
 STAMPS := $(VENV)/stamps
@@ -21,7 +22,8 @@ SWIFT_FILES   := $(shell find Package.swift Sources Tests -name '*.swift' -type 
 LIBRARY_FILES := $(filter-out Tests/%,$(SWIFT_FILES)) $(shell find include Sources -type f -not -name '*.swift')
 BINDING_FILES := $(wildcard $(addprefix bindings/python/,*.py *.toml *.md src/*.[ch] src/third_party/* swiftdpo/*.py*))
 C_FILES       := $(shell find include Sources Tests bindings/python/src -name '*.[ch]' -type f) $(wildcard Tests/C/*.cpp)
-SHELL_FILES   := .ci/run
+
+say = @printf '\n--- %s\n' "$(1)"
 
 TIDY            := $(BIN)/clang-tidy --quiet
 PYTHON_INCLUDES  = $(shell $(BIN)/python -c "import numpy, sysconfig; print('-isystem', sysconfig.get_path('include'), '-isystem', numpy.get_include())")
@@ -61,17 +63,23 @@ test-python: $(STAMPS)/package $(STAMPS)/test $(STAMPS)/torch ## The Python pack
 
 .PHONY: lint
 lint: $(STAMPS)/lint ## Check every formatter's and linter's opinion
+	$(call say,swift format)
 	swift format lint --strict --parallel $(SWIFT_FILES)
+	$(call say,clang-format)
 	$(BIN)/clang-format --dry-run --Werror $(C_FILES)
-	$(MAKE) --no-print-directory -C Tests/C golden PYTHON=$(PYTHON)
+	$(call say,clang-tidy)
+	$(MAKE) --silent -C Tests/C golden PYTHON=$(PYTHON)
 	$(TIDY) $(wildcard Tests/C/*.c) -- -std=c11 -DREAL_BITS=64 -Iinclude -Ibuild/consumers
 	$(TIDY) $(wildcard Tests/C/*.cpp) -- -std=c++17 -Iinclude
 	$(TIDY) $(wildcard Sources/CPlatform/*.c) -- -std=c11 -ISources/CPlatform/include
 	$(TIDY) $(wildcard bindings/python/src/*.c) -- -std=c11 -DPy_LIMITED_API=0x030B0000 -Iinclude $(PYTHON_INCLUDES)
+	$(call say,ruff)
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .
+	$(call say,mypy)
 	$(BIN)/mypy
-	$(BIN)/shellcheck $(SHELL_FILES)
+	$(call say,shellcheck)
+	$(BIN)/shellcheck .ci/run
 
 .PHONY: format
 format: $(STAMPS)/lint ## Rewrite the sources as the formatters want them

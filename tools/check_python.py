@@ -10,10 +10,8 @@ NEEDED = (3, 11)
 
 def complaints():
     if sys.version_info < NEEDED:
-        yield (
-            "Python {}.{} or newer is needed; this is {}.{}. Name another with PYTHON=, such as "
-            "PYTHON=/usr/bin/python3.".format(*NEEDED, *sys.version_info[:2])
-        )
+        needed, found = (".".join(map(str, version)) for version in (NEEDED, sys.version_info[:2]))
+        yield f"Python {needed} or newer is needed; this is {found}. Name another with PYTHON="
     if importlib.util.find_spec("ensurepip") is None:
         yield "It cannot make virtual environments. On Debian: apt-get install python3-venv"
     if not os.path.exists(os.path.join(sysconfig.get_path("include"), "Python.h")):
@@ -23,4 +21,4 @@ def complaints():
 if __name__ == "__main__":
     found = list(complaints())
     if found:
-        sys.exit("\n".join(["{} cannot build swiftdpo.".format(sys.executable), *found]))
+        sys.exit("\n".join([f"{sys.executable} cannot build swiftdpo.", *found]))

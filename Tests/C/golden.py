@@ -22,7 +22,7 @@ def table(declaration, rows):
 
 
 def dpo_batches():
-    """Each published batch at each label smoothing or beta: a row for each pair, and the mean where it is published."""
+    """Each published batch at each label smoothing or beta: a row for each pair, and a published mean."""
     pairs, batches = [], []
     for name, source in load("dpo_reference.json").items():
         for setting, expected in source.items():
@@ -36,7 +36,10 @@ def dpo_batches():
             batches.append(initialiser([title, len(pairs), len(expected), beta, smoothing, mean]))
             for i, pair in enumerate(expected):
                 inputs = [source[key][i] for key in ("pc", "pr", "rc", "rr")]
-                results = [pair[key] for key in ("z", "loss", "dL_dpc", "chosen_reward", "rejected_reward", "reffree")]
+                results = [
+                    pair[key]
+                    for key in ("z", "loss", "dL_dpc", "chosen_reward", "rejected_reward", "reffree")
+                ]
                 pairs.append(initialiser(inputs + results))
     yield table("golden_pair golden_pairs", pairs)
     yield table("golden_batch golden_batches", batches)

@@ -1,4 +1,4 @@
-"""What libswiftdpo.so shows to the world: exactly the header's functions, and a need of nothing but libc and libm."""
+"""What libswiftdpo.so shows to the world: exactly the header's functions. What it needs: libc and libm."""
 
 import re
 import shutil
@@ -53,12 +53,20 @@ def test_needs_only_libc_and_libm() -> None:
     needed = {line.split()[0] for line in output_of("ldd", LIBRARY).splitlines()}
     names = {Path(name).name for name in needed}
     assert "libc.so.6" in names
-    assert names <= {"libc.so.6", "libm.so.6", "linux-vdso.so.1", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"}
+    assert names <= {
+        "libc.so.6",
+        "libm.so.6",
+        "linux-vdso.so.1",
+        "ld-linux-x86-64.so.2",
+        "ld-linux-aarch64.so.1",
+    }
 
 
 def test_has_no_text_relocations_and_no_executable_stack() -> None:
     assert not re.search(r"\((RPATH|TEXTREL)\)", output_of("readelf", "--dynamic", LIBRARY))
-    stack = re.search(r"GNU_STACK.*?(R\S+)\s+0x\w+$", output_of("readelf", "--segments", "--wide", LIBRARY), re.MULTILINE)
+    stack = re.search(
+        r"GNU_STACK.*?(R\S+)\s+0x\w+$", output_of("readelf", "--segments", "--wide", LIBRARY), re.MULTILINE
+    )
     assert stack is not None
     assert "E" not in stack[1]
 
