@@ -23,9 +23,9 @@ HEADER = ROOT / "include" / "swiftdpo.h"
 
 if not HEADER.is_file():
     raise SystemExit(
-        f"swiftdpo: {HEADER} is missing. The library's Swift sources lie outside this folder, so the "
-        "package cannot be built from a source distribution: run `pip install ./bindings/python` in a checkout of the "
-        "whole repository, or install a wheel."
+        f"swiftdpo: {HEADER} is missing. The library's Swift sources lie outside this folder, so the package "
+        "cannot be built from a source distribution: run `pip install ./bindings/python` in a checkout of "
+        "the whole repository, or install a wheel."
     )
 
 

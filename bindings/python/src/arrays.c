@@ -7,6 +7,8 @@ static int exports_dlpack(PyObject *object) { return PyObject_HasAttrString(obje
 static PyArrayObject *as_array(PyObject *object, const char *name) {
   if (PyArray_Check(object))
     return (PyArrayObject *)Py_NewRef(object);
+  if (object == Py_None)
+    return (PyArrayObject *)PyErr_Format(PyExc_TypeError, "%s is required, and may not be None", name);
   PyArrayObject *array =
       exports_dlpack(object) ? borrow_dlpack(object) : (PyArrayObject *)PyArray_FromAny(object, NULL, 0, 0, 0, NULL);
   if (array == NULL)
@@ -60,13 +62,10 @@ static int take_float(operand *argument, PyObject *object, const operand *first)
 
 int take_floats(operand *operands, PyObject *const *objects, size_t count, size_t required) {
   for (size_t i = 0; i < count; i++) {
-    if (objects[i] != Py_None) {
-      if (take_float(&operands[i], objects[i], &operands[0]) < 0)
-        return -1;
-    } else if (i < required) {
-      PyErr_Format(PyExc_TypeError, "%s is required, and may not be None", operands[i].name);
+    if (i >= required && objects[i] == Py_None)
+      continue;
+    if (take_float(&operands[i], objects[i], &operands[0]) < 0)
       return -1;
-    }
   }
   return 0;
 }

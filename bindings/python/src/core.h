@@ -70,6 +70,8 @@ PyArrayObject *borrow_dlpack(PyObject *object);
 
 int expect_arguments(const char *function, Py_ssize_t given, Py_ssize_t expected);
 int take_double(double *number, PyObject *object, const char *name);
+int take_int64(int64_t *number, PyObject *object, const char *name);
+int take_flag(int32_t *flag, PyObject *object, const char *name);
 int take_reduction(swiftdpo_reduction *reduction, PyObject *object);
 int take_nonfinite(swiftdpo_nonfinite *nonfinite, PyObject *object);
 

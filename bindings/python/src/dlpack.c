@@ -37,14 +37,17 @@ static int check_device(PyObject *object) {
   PyObject *device = PyObject_CallMethod(object, "__dlpack_device__", NULL);
   if (device == NULL)
     return -1;
-  int kind, id;
-  int parsed = PyArg_ParseTuple(device, "ii;__dlpack_device__() must return two integers", &kind, &id);
+  PyObject *first = PySequence_GetItem(device, 0);
   Py_DECREF(device);
-  if (!parsed)
+  if (first == NULL)
+    return -1;
+  long kind = PyLong_AsLong(first);
+  Py_DECREF(first);
+  if (kind == -1 && PyErr_Occurred())
     return -1;
   if (kind == kDLCPU || kind == kDLCUDAHost || kind == kDLROCMHost)
     return 0;
-  PyErr_Format(PyExc_TypeError, "it is on a device (DLPack type %d), not in CPU memory: copy it there first", kind);
+  PyErr_Format(PyExc_TypeError, "it is on a device (DLPack type %ld), not in CPU memory: copy it there first", kind);
   return -1;
 }
 

@@ -34,7 +34,6 @@ static const char *python_name(const char *field) {
 /** The offset of an element, as the library counts it, as text: "[3]", or "[0, 2, 17]" in three dimensions. */
 static void write_position(char *text, size_t size, size_t offset, PyArrayObject *array) {
   size_t used = 0;
-  text[0] = '\0';
   for (int axis = 0; axis < PyArray_NDIM(array) && used < size; axis++) {
     size_t position = 0, step = (size_t)(PyArray_STRIDE(array, axis) / PyArray_ITEMSIZE(array));
     if (PyArray_DIM(array, axis) > 1 && step > 0) {
@@ -56,20 +55,27 @@ PyObject *raise_status(swiftdpo_status status, const swiftdpo_culprit *culprit, 
   const operand *argument = find(culprit->argument, operands, count);
   if (argument == NULL)
     return PyErr_Format(PyExc_ValueError, "%s: %s", python_name(culprit->argument), rule);
-  char position[128];
-  write_position(position, sizeof position, culprit->index, argument->array);
+  char position[128] = "";
+  if (status >= SWIFTDPO_ERROR_BETA) /* those below are about a buffer as a whole */
+    write_position(position, sizeof position, culprit->index, argument->array);
   return PyErr_Format(PyExc_ValueError, "%s%s: %s", argument->name, position, rule);
 }
 
 void blame(const char *name) {
-  PyObject *type, *value, *traceback;
-  if (PyErr_ExceptionMatches(PyExc_MemoryError) || !PyErr_ExceptionMatches(PyExc_Exception))
+  if (!PyErr_ExceptionMatches(PyExc_Exception) || PyErr_ExceptionMatches(PyExc_MemoryError))
     return;
-  PyErr_Fetch(&type, &value, &traceback);
-  PyErr_NormalizeException(&type, &value, &traceback);
-  PyObject *raised = PyErr_GivenExceptionMatches(type, PyExc_TypeError) ? PyExc_TypeError : PyExc_ValueError;
-  PyErr_Format(raised, "%s: %S", name, value);
+  PyObject *type, *cause, *traceback, *raised;
+  PyErr_Fetch(&type, &cause, &traceback);
+  PyErr_NormalizeException(&type, &cause, &traceback);
+  if (traceback != NULL)
+    PyException_SetTraceback(cause, traceback);
+  int of_type = PyErr_GivenExceptionMatches(type, PyExc_TypeError);
   Py_XDECREF(type);
-  Py_XDECREF(value);
   Py_XDECREF(traceback);
+
+  PyErr_Format(of_type ? PyExc_TypeError : PyExc_ValueError, "%s: %S", name, cause);
+  PyErr_Fetch(&type, &raised, &traceback);
+  PyErr_NormalizeException(&type, &raised, &traceback);
+  PyException_SetCause(raised, cause); /* takes the cause over */
+  PyErr_Restore(type, raised, traceback);
 }

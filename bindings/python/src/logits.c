@@ -32,15 +32,9 @@ static int take_row_stride(const operand *argument, size_t *row_stride) {
 /** The first two operands, and the options that both directions share: ignore_index, shift, average, nonfinite. */
 static int take(operand *in, size_t *row_stride, swiftdpo_logps_options *options, PyObject *const *args,
                 PyObject *const *choices) {
-  int overflow;
-  options->ignore_index = PyLong_AsLongLongAndOverflow(choices[0], &overflow);
-  if (overflow != 0)
-    PyErr_Format(PyExc_ValueError, "ignore_index is %R; expected an int64", choices[0]);
-  if (PyErr_Occurred())
+  if (take_int64(&options->ignore_index, choices[0], "ignore_index") < 0)
     return -1;
-  options->shift = PyObject_IsTrue(choices[1]);
-  options->average = PyObject_IsTrue(choices[2]);
-  if (options->shift < 0 || options->average < 0)
+  if (take_flag(&options->shift, choices[1], "shift") < 0 || take_flag(&options->average, choices[2], "average") < 0)
     return -1;
   if (take_nonfinite(&options->nonfinite, choices[3]) < 0)
     return -1;

@@ -29,6 +29,26 @@ int take_beta(double *beta, PyObject **object) {
   return 0;
 }
 
+int take_int64(int64_t *number, PyObject *object, const char *name) {
+  int overflow;
+  *number = PyLong_AsLongLongAndOverflow(object, &overflow);
+  if (overflow != 0)
+    PyErr_Format(PyExc_ValueError, "%s is %R; expected an int64", name, object);
+  else if (*number == -1 && PyErr_Occurred())
+    blame(name);
+  else
+    return 0;
+  return -1;
+}
+
+int take_flag(int32_t *flag, PyObject *object, const char *name) {
+  *flag = PyObject_IsTrue(object);
+  if (*flag >= 0)
+    return 0;
+  blame(name);
+  return -1;
+}
+
 /** The position of a name in a list that ends in NULL, or -1 with an exception that lists them all. */
 static int take_choice(PyObject *object, const char *name, const char *const *choices, const char *listed) {
   for (int i = 0; PyUnicode_Check(object) && choices[i] != NULL; i++) {

@@ -10,6 +10,7 @@ class SupportsDLPack(Protocol):
     """A tensor of another library, such as PyTorch."""
 
     def __dlpack__(self) -> Any: ...
+    def __dlpack_device__(self) -> Any: ...
 
 
 #: Results: float32 or float64, as the log-probabilities that were given.

@@ -1,6 +1,6 @@
 """Log-probabilities of sequences from a language model's logits, and the gradient back to the logits."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -136,7 +136,7 @@ def sequence_logps_backward(
         Naming the argument, the index and the rule; `out` is untouched then.
     """
     choices = {"ignore_index": ignore_index, "shift": shift, "average": average, "nonfinite": nonfinite}
-    given = {name: value for name, value in choices.items() if value is not None}
+    given: dict[str, Any] = {name: value for name, value in choices.items() if value is not None}
     if forward is None:
         options, log_normalizers = LogpsOptions(**given), None
     elif isinstance(forward, SequenceLogps):
