@@ -6,6 +6,7 @@ VENV   ?= .venv
 SHELL       := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
+.NOTPARALLEL:
 .DEFAULT_GOAL := help
 .SILENT: lint format
 
@@ -106,24 +107,25 @@ $(LIBRARY): $(LIBRARY_FILES)
 	ln -sf libswiftdpo.so $(LIBRARY_DIR)/libswiftdpo.so.0
 	touch $@
 
-$(BIN)/python:
+$(STAMPS)/venv:
 	$(PYTHON) tools/check_python.py
 	$(PYTHON) -m venv $(VENV)
 	mkdir -p $(STAMPS)
+	touch $@
 
-$(STAMPS)/package: $(LIBRARY) $(BINDING_FILES) | $(BIN)/python
+$(STAMPS)/package: $(LIBRARY) $(BINDING_FILES) | $(STAMPS)/venv
 	$(PIP) --constraint requirements/test.txt ./bindings/python
 	touch $@
 
-$(STAMPS)/demo: examples/requirements.txt | $(BIN)/python
+$(STAMPS)/demo: examples/requirements.txt | $(STAMPS)/venv
 	$(PIP) --requirement $<
 	touch $@
 
-$(STAMPS)/%: requirements/%.txt | $(BIN)/python
+$(STAMPS)/%: requirements/%.txt | $(STAMPS)/venv
 	$(PIP) --requirement $<
 	touch $@
 
 # The tests need no more than the build for CPUs; where that one is not to be had, the default build does.
-$(STAMPS)/torch: Makefile | $(BIN)/python
+$(STAMPS)/torch: Makefile | $(STAMPS)/venv
 	$(PIP) "$(TORCH)+cpu" || { echo "No CPU build of $(TORCH) to be had: installing the default one, which is larger"; $(PIP) "$(TORCH)"; }
 	touch $@
