@@ -20,6 +20,8 @@ int main(void) {
   test_rankings_bad_input_f64();
   test_logits();
   test_logits_bad_input();
-  printf("C consumer: %d passed, %d failed\n", checks_passed, checks_failed);
+  swiftdpo_build build = SWIFTDPO_BUILD_INIT;
+  CHECK_OK(swiftdpo_build_info(&build));
+  printf("C consumer, %s: %d passed, %d failed\n", build.instruction_set, checks_passed, checks_failed);
   return checks_failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
