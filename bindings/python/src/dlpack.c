@@ -96,10 +96,14 @@ static PyArrayObject *view_tensor(const DLTensor *tensor, int writable) {
     return (PyArrayObject *)PyErr_Format(PyExc_ValueError, "it has %d dimensions", tensor->ndim);
 
   npy_intp shape[MAX_DIMENSIONS], strides[MAX_DIMENSIONS]; /* strides: DLPack counts elements, NumPy bytes */
+  int empty = 0;
   for (int i = 0; i < tensor->ndim; i++) {
     shape[i] = tensor->shape[i];
     strides[i] = tensor->strides == NULL ? 0 : tensor->strides[i] * (tensor->dtype.bits / 8);
+    empty |= shape[i] == 0;
   }
+  if (tensor->data == NULL && !empty)
+    return (PyArrayObject *)PyErr_Format(PyExc_ValueError, "it has no data");
   char *data = tensor->data == NULL ? NULL : (char *)tensor->data + tensor->byte_offset;
   return (PyArrayObject *)PyArray_New(&PyArray_Type, tensor->ndim, shape, type,
                                       tensor->strides == NULL ? NULL : strides, data, 0,
@@ -115,10 +119,9 @@ PyArrayObject *borrow_dlpack(PyObject *object) {
   int writable;
   const DLTensor *tensor = open_capsule(capsule, &writable);
   PyArrayObject *array = tensor == NULL ? NULL : view_tensor(tensor, writable);
-  if (array == NULL) {
+  if (array == NULL)
     Py_DECREF(capsule);
-  } else if (PyArray_SetBaseObject(array, capsule) < 0) { /* takes the capsule over, even if it fails */
+  else if (PyArray_SetBaseObject(array, capsule) < 0) /* takes the capsule over, even if it fails */
     Py_CLEAR(array);
-  }
   return array;
 }

@@ -4,9 +4,6 @@
 enum { LOGITS, LABELS, NUM_INPUTS, GRAD_LOGPS = NUM_INPUTS, LOG_NORMALIZERS, OUT, NUM_BACKWARD };
 enum { LOGPS, NUM_TOKENS, TOKEN_LOGPS, NORMALIZERS, NUM_OUTPUTS };
 
-#define LOGITS_OPERANDS \
-  {"logits", "logits", NULL}, { "labels", "labels", NULL }
-
 /** The elements from one row of V to the next in a [B, T, V] array. It may be a slice, if its rows lie evenly. */
 static int take_row_stride(const operand *argument, size_t *row_stride) {
   PyArrayObject *array = argument->array;
@@ -74,13 +71,16 @@ static void scored_shape(npy_intp *scored, const operand *in, int shift) {
 }
 
 PyObject *core_sequence_logps(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs) {
-  operand in[NUM_INPUTS] = {LOGITS_OPERANDS};
+  operand in[NUM_INPUTS] = {
+      {"logits", "logits", NULL},
+      {"labels", "labels", NULL},
+  };
   swiftdpo_logps_options options = SWIFTDPO_LOGPS_OPTIONS_INIT;
   PyArrayObject *out[NUM_OUTPUTS] = {NULL};
   PyObject *results = NULL;
   size_t row_stride;
 
-  if (expect_arguments("sequence_logps", nargs, 6) < 0)
+  if (expect_arguments("sequence_logps", nargs, NUM_INPUTS + 4) < 0)
     goto done;
   if (take(in, &row_stride, &options, args, args + NUM_INPUTS) < 0)
     goto done;
@@ -148,16 +148,15 @@ static int take_out(operand *in, size_t *row_stride, PyObject *object) {
 
 PyObject *core_sequence_logps_backward(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs) {
   operand in[NUM_BACKWARD] = {
-      LOGITS_OPERANDS,
-      {"grad_logps", "grad_logps", NULL},
-      {"log_normalizers", "forward.log_normalizers", NULL},
+      {"logits", "logits", NULL},         {"labels", "labels", NULL},
+      {"grad_logps", "grad_logps", NULL}, {"log_normalizers", "forward.log_normalizers", NULL},
       {"grad_logits", "out", NULL},
   };
   swiftdpo_logps_options options = SWIFTDPO_LOGPS_OPTIONS_INIT;
   PyObject *result = NULL;
   size_t row_stride;
 
-  if (expect_arguments("sequence_logps_backward", nargs, 9) < 0)
+  if (expect_arguments("sequence_logps_backward", nargs, NUM_BACKWARD + 4) < 0)
     goto done;
   if (take(in, &row_stride, &options, args, args + NUM_BACKWARD) < 0)
     goto done;

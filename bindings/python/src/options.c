@@ -21,6 +21,10 @@ int take_beta(double *beta, PyObject **object) {
   if (!PyFloat_Check(*object)) {
     if (PyObject_Size(*object) >= 0)
       return 0;
+    if (!PyErr_ExceptionMatches(PyExc_TypeError)) {
+      blame("beta");
+      return -1;
+    }
     PyErr_Clear();
   }
   if (take_double(beta, *object, "beta") < 0)

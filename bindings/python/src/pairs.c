@@ -55,17 +55,21 @@ static int check_shapes(const operand *in) {
   return 0;
 }
 
+/** The arguments: the inputs in their order, then label_smoothing, reduction, nonfinite. */
 static int take(operand *in, swiftdpo_dpo_options *options, PyObject *const *args) {
-  PyObject *arrays[] = {args[0], args[1], args[2], args[3], args[4], args[6], args[7], args[8]};
+  PyObject *const *choices = args + NUM_INPUTS;
+  PyObject *arrays[NUM_INPUTS];
+  for (int i = 0; i < NUM_INPUTS; i++)
+    arrays[i] = args[i];
   if (take_beta(&options->beta, &arrays[BETA]) < 0)
     return -1;
-  if (take_double(&options->label_smoothing, args[5], "label_smoothing") < 0)
+  if (take_double(&options->label_smoothing, choices[0], "label_smoothing") < 0)
     return -1;
   if (options->label_smoothing != 0 && arrays[SOFT_LABELS] != Py_None) {
     PyErr_SetString(PyExc_ValueError, "label_smoothing and soft_labels both say how sure the labels are: give one");
     return -1;
   }
-  if (take_reduction(&options->reduction, args[9]) < 0 || take_nonfinite(&options->nonfinite, args[10]) < 0)
+  if (take_reduction(&options->reduction, choices[1]) < 0 || take_nonfinite(&options->nonfinite, choices[2]) < 0)
     return -1;
   if (take_floats(in, arrays, NUM_INPUTS, 2) < 0)
     return -1;
@@ -87,7 +91,7 @@ PyObject *core_dpo_loss(PyObject *Py_UNUSED(module), PyObject *const *args, Py_s
   PyArrayObject *out[NUM_OUTPUTS] = {NULL};
   PyObject *results = NULL;
 
-  if (expect_arguments("dpo_loss", nargs, 11) < 0 || take(in, &options, args) < 0)
+  if (expect_arguments("dpo_loss", nargs, NUM_INPUTS + 3) < 0 || take(in, &options, args) < 0)
     goto done;
   PyArrayObject *first = in[POLICY_CHOSEN].array;
   int type = PyArray_TYPE(first);

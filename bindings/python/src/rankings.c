@@ -1,7 +1,7 @@
 /* swiftdpo_plackett_luce_loss_*: ranked lists of responses. */
 #include "core.h"
 
-enum { POLICY, REF, BETA, WEIGHTS, RANKINGS, NUM_INPUTS };
+enum { POLICY, REF, BETA, WEIGHTS, RANKINGS, NUM_INPUTS }; /* all but the rankings are floating-point */
 enum { LOSSES, REWARDS, GRAD_POLICY, GRADIENT_WEIGHTS, NUM_OUTPUTS };
 
 #define DEFINE_CALL(DTYPE) \
@@ -50,15 +50,19 @@ static int check_shapes(const operand *in) {
   return check_shape(&in[WEIGHTS], ndim - 1, shape, "an element for each group");
 }
 
+/** The arguments: the inputs in their order, then reduction, nonfinite. */
 static int take(operand *in, swiftdpo_plackett_luce_options *options, PyObject *const *args) {
-  PyObject *arrays[] = {args[0], args[1], args[2], args[4]};
+  PyObject *const *choices = args + NUM_INPUTS;
+  PyObject *arrays[RANKINGS];
+  for (int i = 0; i < RANKINGS; i++)
+    arrays[i] = args[i];
   if (take_beta(&options->beta, &arrays[BETA]) < 0)
     return -1;
-  if (take_reduction(&options->reduction, args[5]) < 0 || take_nonfinite(&options->nonfinite, args[6]) < 0)
+  if (take_reduction(&options->reduction, choices[0]) < 0 || take_nonfinite(&options->nonfinite, choices[1]) < 0)
     return -1;
   if (take_floats(in, arrays, RANKINGS, 1) < 0)
     return -1;
-  if (args[3] != Py_None && take_converted(&in[RANKINGS], args[3], NPY_INT64) < 0)
+  if (args[RANKINGS] != Py_None && take_converted(&in[RANKINGS], args[RANKINGS], NPY_INT64) < 0)
     return -1;
   return check_shapes(in);
 }
@@ -72,7 +76,7 @@ PyObject *core_plackett_luce_loss(PyObject *Py_UNUSED(module), PyObject *const *
   PyArrayObject *out[NUM_OUTPUTS] = {NULL};
   PyObject *results = NULL;
 
-  if (expect_arguments("plackett_luce_loss", nargs, 7) < 0 || take(in, &options, args) < 0)
+  if (expect_arguments("plackett_luce_loss", nargs, NUM_INPUTS + 2) < 0 || take(in, &options, args) < 0)
     goto done;
   PyArrayObject *policy = in[POLICY].array;
   int ndim = PyArray_NDIM(policy), type = PyArray_TYPE(policy);

@@ -113,10 +113,10 @@ def dpo_loss(
             ref_chosen_logps,
             ref_rejected_logps,
             beta,
-            label_smoothing,
             margin,
             weights,
             soft_labels,
+            label_smoothing,
             reduction,
             nonfinite,
         )

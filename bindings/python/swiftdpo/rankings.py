@@ -89,5 +89,5 @@ def plackett_luce_loss(
     0.4427
     """
     return PlackettLuceLoss(
-        *_core.plackett_luce_loss(policy_logps, ref_logps, beta, rankings, weights, reduction, nonfinite)
+        *_core.plackett_luce_loss(policy_logps, ref_logps, beta, weights, rankings, reduction, nonfinite)
     )

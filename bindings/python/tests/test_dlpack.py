@@ -55,6 +55,7 @@ def test_minor_versions_to_come_are_read():
         (Exporter(logps(), name=b"used_dltensor_versioned"), ValueError, "PyCapsule"),
         (Exporter(logps(), code=BFLOAT, bits=16), TypeError, "bfloat16"),
         (Exporter(logps(), bits=128), TypeError, "128 bits"),
+        (Exporter(logps(), data=None), ValueError, "no data"),
         (Exporter(logps(), lanes=4), TypeError, "4 lanes"),
         (Exporter(logps(), ndim=-1), ValueError, "-1 dimensions"),
         (Exporter(logps(), ndim=9), ValueError, "9 dimensions"),
