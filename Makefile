@@ -59,7 +59,7 @@ test-c: $(LIBRARY) ## The library through the header, in C11 and C++17
 	$(MAKE) --no-print-directory -C Tests/C LIBRARY_DIR=$(abspath $(LIBRARY_DIR)) PYTHON=$(PYTHON)
 
 .PHONY: test-python
-test-python: $(STAMPS)/package $(STAMPS)/test $(STAMPS)/torch ## The Python package, the shared object, the README
+test-python: $(STAMPS)/package $(STAMPS)/demo $(STAMPS)/test $(STAMPS)/torch ## The package, the shared object, the examples, the README
 	$(BIN)/python -m pytest
 
 .PHONY: lint
