@@ -48,6 +48,8 @@ let package = Package(
           "-Xlinker", "--version-script=\(Context.packageDirectory)/Sources/SwiftDPO/exports.map",
           "-Xlinker", "--gc-sections",
           "-Xlinker", "-z", "-Xlinker", "defs",
+          // The workers run the library's code: it stays until the process ends.
+          "-Xlinker", "-z", "-Xlinker", "nodelete",
         ]),
       ]),
 

@@ -18,7 +18,8 @@
  *   chosen          the preferred response y_w ("winner"); rejected is y_l ("loser").
  *   Rankings        run from best to worst. Item indices start at 0.
  *   Rewards         implicit rewards beta * (log pi(y|x) - log ref(y|x)), without beta * log Z(x), which cancels.
- *   dtypes          a name ends in the type of its floating-point buffers: _f32 (float) or _f64 (double).
+ *   dtypes          a name ends in the type of its floating-point buffers: _f32 (float), _f64 (double), _bf16 or
+ *                   _f16 (bit patterns in uint16_t).
  *   Arithmetic      Losses over log-probabilities are computed in double precision whatever the buffers' type.
  *   The same bits   A result never depends on the number of threads, the instruction set, the alignment of a buffer
  *                   or the other rows of its batch.
@@ -98,7 +99,12 @@ typedef enum swiftdpo_status {
   SWIFTDPO_ERROR_LABEL_SMOOTHING = 21, /**< label_smoothing is not in [0, 0.5). */
   SWIFTDPO_ERROR_REDUCTION = 22,       /**< reduction is none of the swiftdpo_reduction values. */
   SWIFTDPO_ERROR_NONFINITE_POLICY = 23,/**< nonfinite is none of the swiftdpo_nonfinite values. */
-  SWIFTDPO_ERROR_FLAG = 24,            /**< A yes-or-no option is neither 0 nor 1. */
+  SWIFTDPO_ERROR_FLAG = 24,            /**< A yes-or-no option, or an element of a mask, is neither 0 nor 1. */
+  SWIFTDPO_ERROR_LOGIT_SCALE = 25,     /**< logit_scale is not a finite number above 0. */
+  SWIFTDPO_ERROR_SOFTCAP = 26,         /**< softcap is not a finite number of at least 0. */
+  SWIFTDPO_ERROR_LD_ALPHA = 27,        /**< ld_alpha is not in [0, 1]. */
+  SWIFTDPO_ERROR_THREADS = 28,         /**< A number of threads is negative or above 1024. */
+  SWIFTDPO_ERROR_SHARDED = 29,         /**< A result that shards of a vocabulary cannot give is asked for. */
 
   /* Data */
   SWIFTDPO_ERROR_NONFINITE = 30,       /**< A value is NaN or infinite where only finite numbers have a meaning. */
@@ -106,6 +112,7 @@ typedef enum swiftdpo_status {
   SWIFTDPO_ERROR_NOT_A_RANKING = 32,   /**< A ranking lists an item twice, or one that its group does not have. */
   SWIFTDPO_ERROR_SOFT_LABEL = 33,      /**< A soft label is not in [0, 1]. */
   SWIFTDPO_ERROR_WEIGHT = 34,          /**< A weight is negative, infinite or NaN. */
+  SWIFTDPO_ERROR_OFFSETS = 35,         /**< Offsets do not rise from 0. */
 
   /* The system */
   SWIFTDPO_ERROR_OUT_OF_MEMORY = 40    /**< Temporary memory could not be had. */
@@ -332,89 +339,236 @@ swiftdpo_status swiftdpo_plackett_luce_loss_f64(const swiftdpo_rankings_f64 *ran
  * Logits: log-probabilities of responses
  * ------------------------------------------------------------------------------------------------------------------
  *
- *   log pi(y_t | x, y_<t) = logits[t, y_t] - log sum over v of exp(logits[t, v])
+ *   l[t, v] = logit_scale * softcap(logits[t, v]),     softcap(x) = c tanh(x / c)
+ *   log pi(y_t | x, y_<t) = l[t, y_t] - LSE_t,         LSE_t = log sum over v of exp(l[t, v])
  *
- * summed over the tokens of each sequence whose label counts. With shift, the logits at position t score the label at
- * t + 1, as causal language models give them, and the last position's logits score nothing. Only rows whose label
- * counts are read. Each row is read once. Sums run in double precision over single-precision exponentials.
+ * summed over the tokens of each sequence that count. With shift, the logits at position t score the label at t + 1 of
+ * the same sequence, as causal language models give them, and a sequence's last logits score nothing. Only rows whose
+ * label counts are read, each of them once.
+ *
+ * Types: logits of f32, f64, bf16 and f16 (the last two as uint16_t bit patterns). f64 is computed in double. The
+ * others are widened to single precision exactly; exponentials are single, every sum of them is carried in double.
+ * Accuracy of a token's log-probability: f64 within 1e-14 relative to the largest term; f32, bf16 and f16 within 1e-6
+ * of the exact value of the given logits, for logits within 50 of each other's size and any vocabulary.
  *
  * -inf is a legal logit (a masked vocabulary entry): its probability is 0. As the label's logit it makes the
- * log-probability -inf. NaN and +inf have no meaning, nor has a row that is -inf throughout.
+ * log-probability -inf and sets the row's flag. NaN and +inf have no meaning, nor has a row that is -inf throughout:
+ * SWIFTDPO_ERROR_NONFINITE names the first one's flat index (row * row_stride + v).
+ *
+ * Rows. Either num_sequences sequences of sequence_length positions each, or, with offsets, a packed buffer: sequence b
+ * is the rows from offsets[b] up to offsets[b + 1]. Row arrays below (labels, mask, token_weights and the results of
+ * tokens) have one element for each row of logits, whatever the shift: results of a token stand at the row whose logits
+ * scored it, and rows that score nothing have 0 there.
  */
 
 /** Logits over a vocabulary, and the labels that they score. */
 typedef struct swiftdpo_logits_f32 {
-  size_t struct_size;     /**< sizeof(swiftdpo_logits_f32) */
-  size_t num_sequences;   /**< B */
-  size_t sequence_length; /**< T */
-  size_t vocab_size;      /**< V, at least 1 */
-  const float *logits;    /**< [B, T, V]. Required unless B * T is 0. */
-  size_t row_stride;      /**< Elements from one row of V logits to the next; 0: V. */
-  const int64_t *labels;  /**< [B, T]: token ids, or ignore_index where a token does not count. Required. */
+  size_t struct_size;         /**< sizeof(swiftdpo_logits_f32) */
+  size_t num_sequences;       /**< B */
+  size_t sequence_length;     /**< T. Ignored with offsets. */
+  size_t vocab_size;          /**< V, at least 1: the columns of logits. */
+  const float *logits;        /**< [rows, V], rows = B * T or offsets[B]. Required unless there are none. */
+  size_t row_stride;          /**< Elements from one row of logits to the next; 0: V. */
+  const int64_t *labels;      /**< Token ids, or ignore_index where a token does not count. One of the two labels. */
+  const int32_t *labels_i32;  /**< As labels, in 32 bits. */
+  const int64_t *offsets;     /**< [B + 1] rows, rising from 0: packed sequences. NULL: rectangular. */
+  const uint8_t *mask;        /**< 1 where a label counts, 0 where not, besides ignore_index. NULL: 1. */
+  const double *token_weights;/**< Finite factor of each label's log-probability, standing where the label does. NULL: 1. */
+  const int64_t *ld_lengths;  /**< [B]: tokens beyond the first ld_lengths[b] that count weigh options->ld_alpha. */
+  size_t vocab_start;         /**< First token id of these columns, for a shard of the vocabulary. Default 0. */
 } swiftdpo_logits_f32;
 
-#define SWIFTDPO_LOGITS_F32_INIT {sizeof(swiftdpo_logits_f32), 0, 0, 0, NULL, 0, NULL}
+/** As swiftdpo_logits_f32, in double. */
+typedef struct swiftdpo_logits_f64 {
+  size_t struct_size;
+  size_t num_sequences;
+  size_t sequence_length;
+  size_t vocab_size;
+  const double *logits;
+  size_t row_stride;
+  const int64_t *labels;
+  const int32_t *labels_i32;
+  const int64_t *offsets;
+  const uint8_t *mask;
+  const double *token_weights;
+  const int64_t *ld_lengths;
+  size_t vocab_start;
+} swiftdpo_logits_f64;
+
+/** As swiftdpo_logits_f32, with logits that are bit patterns of bfloat16 (_bf16 calls) or IEEE binary16 (_f16). */
+typedef struct swiftdpo_logits_half {
+  size_t struct_size;
+  size_t num_sequences;
+  size_t sequence_length;
+  size_t vocab_size;
+  const uint16_t *logits;
+  size_t row_stride;
+  const int64_t *labels;
+  const int32_t *labels_i32;
+  const int64_t *offsets;
+  const uint8_t *mask;
+  const double *token_weights;
+  const int64_t *ld_lengths;
+  size_t vocab_start;
+} swiftdpo_logits_half;
+
+#define SWIFTDPO_LOGITS_F32_INIT \
+  {sizeof(swiftdpo_logits_f32), 0, 0, 0, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, 0}
+#define SWIFTDPO_LOGITS_F64_INIT \
+  {sizeof(swiftdpo_logits_f64), 0, 0, 0, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, 0}
+#define SWIFTDPO_LOGITS_HALF_INIT \
+  {sizeof(swiftdpo_logits_half), 0, 0, 0, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, 0}
 void swiftdpo_logits_f32_init(swiftdpo_logits_f32 *logits);
+void swiftdpo_logits_f64_init(swiftdpo_logits_f64 *logits);
+void swiftdpo_logits_half_init(swiftdpo_logits_half *logits);
 
 typedef struct swiftdpo_logps_options {
   size_t struct_size;           /**< sizeof(swiftdpo_logps_options) */
   int64_t ignore_index;         /**< Label of tokens that do not count (prompt, padding). Default -100. */
   int32_t shift;                /**< 1: logits at t score the label at t + 1. 0: at t. Default 1. */
-  int32_t average;              /**< 1: divide each sum by its number of tokens. Default 0. */
+  int32_t average;              /**< 1: divide each sum by its number of tokens that count. Default 0. */
+  double logit_scale;           /**< Finite, > 0: the inverse of a sampling temperature. Default 1. */
+  double softcap;               /**< c > 0; 0: none. Default 0. */
+  double ld_alpha;              /**< LD-DPO's alpha in [0, 1] (Liu et al. 2024). Default 1. Needs ld_lengths. */
   swiftdpo_nonfinite nonfinite; /**< Default SWIFTDPO_NONFINITE_ERROR. */
 } swiftdpo_logps_options;
 
-#define SWIFTDPO_LOGPS_OPTIONS_INIT {sizeof(swiftdpo_logps_options), -100, 1, 0, SWIFTDPO_NONFINITE_ERROR}
+#define SWIFTDPO_LOGPS_OPTIONS_INIT \
+  {sizeof(swiftdpo_logps_options), -100, 1, 0, 1.0, 0.0, 1.0, SWIFTDPO_NONFINITE_ERROR}
 void swiftdpo_logps_options_init(swiftdpo_logps_options *options);
 
-/** Where results go. Each may be NULL. L = T - 1 with shift (0 for T = 0), T without. */
+/** Flags of a row of logits. */
+typedef enum swiftdpo_row_flag {
+  SWIFTDPO_ROW_SOUND = 0,
+  SWIFTDPO_ROW_IMPOSSIBLE = 1, /**< The label's probability is 0: its logit is -inf. */
+  SWIFTDPO_ROW_NONFINITE = 2   /**< A logit is NaN or +inf, or all are -inf (with SWIFTDPO_NONFINITE_PROPAGATE). */
+} swiftdpo_row_flag;
+
+/** Where results go. Each may be NULL. p is the softmax of a row. */
 typedef struct swiftdpo_logps_results {
-  size_t struct_size;      /**< sizeof(swiftdpo_logps_results) */
-  double *logps;           /**< [B]: log pi of each sequence; 0 for one without tokens that count. */
-  int64_t *num_tokens;     /**< [B]: how many tokens count. */
-  double *token_logps;     /**< [B, L]: log-probability of each label; 0 where it does not count. */
-  double *log_normalizers; /**< [B, L]: log-sum-exp of each row, for the backward call; 0 where it is not read. */
+  size_t struct_size;        /**< sizeof(swiftdpo_logps_results) */
+  double *logps;             /**< [B]: weighted sum of a sequence's log-probabilities; 0 where no token counts. */
+  int64_t *num_tokens;       /**< [B]: how many tokens count. */
+  double *token_logps;       /**< [rows]: log-probability of each label, without weight. */
+  double *log_normalizers;   /**< [rows]: LSE of each row, for the backward call. */
+  double *entropies;         /**< [rows]: - sum p log p. */
+  double *log_sum_squares;   /**< [rows]: log sum p^2, which weighs tokens in WPO (Zhou et al. 2024). */
+  double *mean_logits;       /**< [rows]: the mean of l[t, v] over v. */
+  uint8_t *top_1;            /**< [rows]: 1 where no vocabulary entry has a larger logit than the label. */
+  uint8_t *row_flags;        /**< [rows]: swiftdpo_row_flag. */
 } swiftdpo_logps_results;
 
-#define SWIFTDPO_LOGPS_RESULTS_INIT {sizeof(swiftdpo_logps_results), NULL, NULL, NULL, NULL}
+#define SWIFTDPO_LOGPS_RESULTS_INIT \
+  {sizeof(swiftdpo_logps_results), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL}
 void swiftdpo_logps_results_init(swiftdpo_logps_results *results);
 
-/** Log-probabilities of sequences from logits. With SWIFTDPO_NONFINITE_ERROR a failing call has read all it needs
- * before it writes, at the price of no second pass: the first bad logit is named by its flat index. */
+/**
+ * Log-probabilities of sequences from logits. Results wait in temporary memory, some 50 bytes for each row, until all
+ * rows are known to be sound: on an error nothing has been written. vocab_start must be 0.
+ */
 swiftdpo_status swiftdpo_sequence_logps_f32(const swiftdpo_logits_f32 *logits, const swiftdpo_logps_options *options,
+                                            const swiftdpo_logps_results *results, swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_sequence_logps_f64(const swiftdpo_logits_f64 *logits, const swiftdpo_logps_options *options,
+                                            const swiftdpo_logps_results *results, swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_sequence_logps_bf16(const swiftdpo_logits_half *logits, const swiftdpo_logps_options *options,
+                                             const swiftdpo_logps_results *results, swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_sequence_logps_f16(const swiftdpo_logits_half *logits, const swiftdpo_logps_options *options,
                                             const swiftdpo_logps_results *results, swiftdpo_culprit *culprit);
 
 /**
- * The gradient by the logits, given the gradient by each sequence's log-probability g_b:
+ * The gradient by the logits, given the gradient g_b by each sequence's log-probability:
  *
- *   grad_logits[t, v] = g_b * (1[v = y_t] - exp(logits[t, v] - LSE_t))      (divided by the token count if averaged)
+ *   d loss / d l[t, v] = g_b * w_t * (1[v = y_t] - p[t, v])     w_t: the token's weight, over the count if averaged
+ *   grad_logits[t, v]  = that * logit_scale * (1 - tanh(logits / c)^2)
  *
- * and 0 in every row that scores no label that counts.
+ * and 0 in every row that scores no label that counts. An impossible label gives g * w * (1 - 0) at the label.
  *
  * @param grad_logps      [B]: d loss / d logps. Required.
- * @param log_normalizers [B, L] from the forward call over the same logits and options, or NULL: then each row is read
- *                        twice.
- * @param grad_logits     [B, T, V] with the logits' row_stride; overwritten. It may be the very buffer of the logits.
+ * @param log_normalizers [rows] from the forward call over the same logits and options, or NULL: then each row is read
+ *                        once more. Required for a shard of the vocabulary, from the merged statistics of all shards.
+ * @param grad_logits     [rows, V] with the logits' row_stride; overwritten. It may be the very buffer of the logits.
  *                        Elements between rows (row_stride > V) are left alone.
  */
 swiftdpo_status swiftdpo_sequence_logps_backward_f32(const swiftdpo_logits_f32 *logits,
                                                      const swiftdpo_logps_options *options, const double *grad_logps,
                                                      const double *log_normalizers, float *grad_logits,
                                                      swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_sequence_logps_backward_f64(const swiftdpo_logits_f64 *logits,
+                                                     const swiftdpo_logps_options *options, const double *grad_logps,
+                                                     const double *log_normalizers, double *grad_logits,
+                                                     swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_sequence_logps_backward_bf16(const swiftdpo_logits_half *logits,
+                                                      const swiftdpo_logps_options *options, const double *grad_logps,
+                                                      const double *log_normalizers, uint16_t *grad_logits,
+                                                      swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_sequence_logps_backward_f16(const swiftdpo_logits_half *logits,
+                                                     const swiftdpo_logps_options *options, const double *grad_logps,
+                                                     const double *log_normalizers, uint16_t *grad_logits,
+                                                     swiftdpo_culprit *culprit);
+
+/*
+ * A vocabulary cut into shards, one for each worker. Each worker calls vocab_shard over its columns; the statistics of
+ * all shards are merged, in any order; vocab_shard_logps turns the whole into log-probabilities; and each worker calls
+ * the backward function above over its own columns, with vocab_start set and the log_normalizers of the whole.
+ */
+
+/** What a shard knows of each row. All required. */
+typedef struct swiftdpo_shard_statistics {
+  size_t struct_size;   /**< sizeof(swiftdpo_shard_statistics) */
+  double *maxima;       /**< [rows]: the largest l[t, v] of the shard; -inf if it is empty. */
+  double *sums;         /**< [rows]: sum over v of exp(l[t, v] - maximum). */
+  double *label_logits; /**< [rows]: l[t, y_t], or NaN where the label lies in another shard. */
+} swiftdpo_shard_statistics;
+
+#define SWIFTDPO_SHARD_STATISTICS_INIT {sizeof(swiftdpo_shard_statistics), NULL, NULL, NULL}
+void swiftdpo_shard_statistics_init(swiftdpo_shard_statistics *statistics);
+
+/** Statistics of one shard: columns vocab_start ... vocab_start + vocab_size - 1 of the vocabulary. A label outside
+ * them, unlike elsewhere, is no error but absent. Rows that score nothing get -inf, 0 and NaN. */
+swiftdpo_status swiftdpo_vocab_shard_f32(const swiftdpo_logits_f32 *logits, const swiftdpo_logps_options *options,
+                                         const swiftdpo_shard_statistics *results, swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_vocab_shard_f64(const swiftdpo_logits_f64 *logits, const swiftdpo_logps_options *options,
+                                         const swiftdpo_shard_statistics *results, swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_vocab_shard_bf16(const swiftdpo_logits_half *logits, const swiftdpo_logps_options *options,
+                                          const swiftdpo_shard_statistics *results, swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_vocab_shard_f16(const swiftdpo_logits_half *logits, const swiftdpo_logps_options *options,
+                                         const swiftdpo_shard_statistics *results, swiftdpo_culprit *culprit);
+
+/** Merges the statistics of another shard into `into`, row by row: (max, sum e^(max_i - max)). Commutative to the bit,
+ * associative up to the rounding of a double: fix the order of merging and the bits are fixed. */
+swiftdpo_status swiftdpo_vocab_shard_merge(size_t rows, const swiftdpo_shard_statistics *into,
+                                           const swiftdpo_shard_statistics *other, swiftdpo_culprit *culprit);
+
+/** Log-probabilities from the merged statistics of all shards. `logits` gives the batch's shape and labels; its logits
+ * are not read (and may be NULL). Of the results, entropies, log_sum_squares, mean_logits and top_1 must be NULL. */
+swiftdpo_status swiftdpo_vocab_shard_logps(const swiftdpo_logits_f32 *logits, const swiftdpo_logps_options *options,
+                                           const swiftdpo_shard_statistics *merged,
+                                           const swiftdpo_logps_results *results, swiftdpo_culprit *culprit);
 
 /* ------------------------------------------------------------------------------------------------------------------
  * The library itself
  * ------------------------------------------------------------------------------------------------------------------ */
+
+/**
+ * Threads that one call may use, its caller's among them. The default is SWIFTDPO_NUM_THREADS, or the processors that
+ * this process may run on. Results are the same for every number. Calls from several threads at once share the workers;
+ * a child of fork makes its own.
+ * @param threads at least 1; 0 restores the default.
+ */
+swiftdpo_status swiftdpo_set_num_threads(int32_t threads);
+int32_t swiftdpo_num_threads(void);
 
 /** What this build is, and what it chose on this machine. */
 typedef struct swiftdpo_build {
   size_t struct_size;          /**< sizeof(swiftdpo_build), set by the caller. */
   const char *version;         /**< "major.minor.patch" */
   const char *compiler;        /**< Name and version of the compiler. */
-  const char *instruction_set; /**< Kernels in use: "baseline", "avx2", "avx512" or "neon". */
+  const char *instruction_set; /**< Kernels in use: "baseline", "avx2", "avx512" or "neon". The best that the processor
+                                    has, or a lesser one that the environment's SWIFTDPO_ISA names at load. */
+  int32_t num_threads;         /**< swiftdpo_num_threads() */
 } swiftdpo_build;
 
-#define SWIFTDPO_BUILD_INIT {sizeof(swiftdpo_build), NULL, NULL, NULL}
+#define SWIFTDPO_BUILD_INIT {sizeof(swiftdpo_build), NULL, NULL, NULL, 0}
 
 /** Fills *build. The strings are static. */
 swiftdpo_status swiftdpo_build_info(swiftdpo_build *build);

@@ -31,5 +31,11 @@ func firstNonfinite(_ type: ElementType, _ array: UnsafeRawPointer, _ count: Int
   switch type {
   case .f32: firstNonfinite(array.assumingMemoryBound(to: Float.self), count)
   case .f64: firstNonfinite(array.assumingMemoryBound(to: Double.self), count)
+  case .bf16, .f16: firstNonfiniteHalf(type, array, count)
   }
+}
+
+private func firstNonfiniteHalf(_ type: ElementType, _ array: UnsafeRawPointer, _ count: Int) -> Int {
+  for index in 0..<count where !type.load(array, index).isFinite { return index }
+  return -1
 }

@@ -1,3 +1,4 @@
+import Elementary
 import Preference
 
 // One C symbol for each build, since the modules' own names differ by build.
@@ -13,5 +14,6 @@ public func kernels(_ table: UnsafeMutableRawPointer) {
     as: KernelTable.self,
     to: KernelTable(
       pairwise: pairwise, ranking: ranking, firstNonfinite: firstNonfinite,
-      logSumExpF32: logSumExpF32, logitsGradientF32: logitsGradientF32))
+      rowStatistics: rowStatistics, logit: logit, rowGradient: rowGradient,
+      log: { log(F64x8(repeating: $0))[0] }, exp: { exp(F64x8(repeating: $0))[0] }))
 }

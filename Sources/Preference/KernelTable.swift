@@ -11,24 +11,39 @@ public struct KernelTable {
   /// Index of the first NaN or infinity among `count` elements, or -1.
   public var firstNonfinite: (ElementType, UnsafeRawPointer, Int) -> Int
 
-  /// log-sum-exp of a row of `count` logits; NaN or infinite where a logit is.
-  public var logSumExpF32: (UnsafePointer<Float>, Int) -> Double
+  /// Statistics of a row of `count` logits; the last argument asks for all of them, not the sum alone.
+  public var rowStatistics: (LogitsForm, UnsafeRawPointer, Int, Bool) -> RowStatistics
 
-  /// gradient[v] = weight (1[v = label] - exp(logits[v] - logSumExp))
-  public var logitsGradientF32: (LogitsRow<Float>) -> Void
+  /// One logit as the statistics see it.
+  public var logit: (LogitsForm, UnsafeRawPointer, Int) -> Double
+
+  /// The gradient of one row.
+  public var rowGradient: (LogitsForm, GradientRow) -> Void
+
+  /// log x
+  public var log: (Double) -> Double
+
+  /// e^x
+  public var exp: (Double) -> Double
 
   public init(
     pairwise: @escaping (UnsafePointer<PairwiseJob>, Range<Int>) -> FixedOrderSum,
     ranking: @escaping (UnsafePointer<RankingJob>, Range<Int>, UnsafeMutablePointer<StageProbabilities>) ->
       FixedOrderSum,
     firstNonfinite: @escaping (ElementType, UnsafeRawPointer, Int) -> Int,
-    logSumExpF32: @escaping (UnsafePointer<Float>, Int) -> Double,
-    logitsGradientF32: @escaping (LogitsRow<Float>) -> Void
+    rowStatistics: @escaping (LogitsForm, UnsafeRawPointer, Int, Bool) -> RowStatistics,
+    logit: @escaping (LogitsForm, UnsafeRawPointer, Int) -> Double,
+    rowGradient: @escaping (LogitsForm, GradientRow) -> Void,
+    log: @escaping (Double) -> Double,
+    exp: @escaping (Double) -> Double
   ) {
     self.pairwise = pairwise
     self.ranking = ranking
     self.firstNonfinite = firstNonfinite
-    self.logSumExpF32 = logSumExpF32
-    self.logitsGradientF32 = logitsGradientF32
+    self.rowStatistics = rowStatistics
+    self.logit = logit
+    self.rowGradient = rowGradient
+    self.log = log
+    self.exp = exp
   }
 }

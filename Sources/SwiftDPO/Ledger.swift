@@ -83,6 +83,16 @@ struct Ledger {
     return pointer
   }
 
+  mutating func requiredResult<Value>(
+    _ pointer: UnsafeMutablePointer<Value>?, _ elements: Int, _ name: StaticString
+  ) throws(Fault) -> UnsafeMutablePointer<Value> {
+    guard let buffer = try result(pointer, elements, name) else {
+      try require(elements == 0, SWIFTDPO_ERROR_NULL_POINTER, name)
+      return UnsafeMutablePointer(bitPattern: 64)!
+    }
+    return buffer
+  }
+
   // MARK: The rules
 
   /// Elements are scalars: their size is their alignment.

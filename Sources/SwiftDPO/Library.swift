@@ -15,6 +15,7 @@ public func swiftdpo_build_info(_ build: UnsafeMutablePointer<swiftdpo_build>!) 
     info.version = ("0.1.0" as StaticString).cString
     info.compiler = ("Swift 6.3" as StaticString).cString
     info.instruction_set = InstructionSet.inUse.name.cString
+    info.num_threads = Threads.count
     build.pointee = info
   }
 }
@@ -37,12 +38,18 @@ private func rule(behind status: swiftdpo_status) -> StaticString {
   case SWIFTDPO_ERROR_LABEL_SMOOTHING: "label_smoothing must be in [0, 0.5)"
   case SWIFTDPO_ERROR_REDUCTION: "reduction must be one of the swiftdpo_reduction values"
   case SWIFTDPO_ERROR_NONFINITE_POLICY: "nonfinite must be one of the swiftdpo_nonfinite values"
-  case SWIFTDPO_ERROR_FLAG: "a yes-or-no option must be 0 or 1"
+  case SWIFTDPO_ERROR_FLAG: "a yes-or-no value must be 0 or 1"
+  case SWIFTDPO_ERROR_LOGIT_SCALE: "logit_scale must be a finite number above 0"
+  case SWIFTDPO_ERROR_SOFTCAP: "softcap must be a finite number above 0, or 0 for none"
+  case SWIFTDPO_ERROR_LD_ALPHA: "ld_alpha must be in [0, 1]"
+  case SWIFTDPO_ERROR_THREADS: "a number of threads must be in 0...1024"
+  case SWIFTDPO_ERROR_SHARDED: "shards of a vocabulary do not give this result"
   case SWIFTDPO_ERROR_NONFINITE: "values must be finite, neither NaN nor infinite"
   case SWIFTDPO_ERROR_LABEL: "a label must be ignore_index or in [0, vocab_size)"
   case SWIFTDPO_ERROR_NOT_A_RANKING: "a ranking must list each item of its group exactly once"
   case SWIFTDPO_ERROR_SOFT_LABEL: "a soft label must be in [0, 1]"
   case SWIFTDPO_ERROR_WEIGHT: "a weight must be finite and at least 0"
+  case SWIFTDPO_ERROR_OFFSETS: "offsets must rise from 0"
   case SWIFTDPO_ERROR_OUT_OF_MEMORY: "temporary memory could not be had"
   default: "unknown status"
   }

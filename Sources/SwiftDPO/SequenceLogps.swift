@@ -8,184 +8,166 @@ public func swiftdpo_sequence_logps_f32(
   _ logits: UnsafePointer<swiftdpo_logits_f32>!, _ options: UnsafePointer<swiftdpo_logps_options>!,
   _ results: UnsafePointer<swiftdpo_logps_results>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in
-    let results = try read(results, "results")
-    var ledger = Ledger()
-    let batch = try Batch(logits, options, &ledger)
-    let rows = batch.sequences * batch.scoredLength
-    let logps = try ledger.result(results.logps, batch.sequences, "logps")
-    let numTokens = try ledger.result(results.num_tokens, batch.sequences, "num_tokens")
-    let tokenLogps = try ledger.result(results.token_logps, rows, "token_logps")
-    let logNormalizers = try ledger.result(results.log_normalizers, rows, "log_normalizers")
-    try batch.checkLabels()
+  answer(culprit) { () throws(Fault) in try sequenceLogps(logits, .f32, options, results) }
+}
 
-    // Results of each row wait here until all rows are known to be sound.
-    let staged = try Staging(rows)
-    defer { staged.free() }
-    try batch.normalize(into: staged.values)
+@_cdecl("swiftdpo_sequence_logps_f64") @implementation
+public func swiftdpo_sequence_logps_f64(
+  _ logits: UnsafePointer<swiftdpo_logits_f64>!, _ options: UnsafePointer<swiftdpo_logps_options>!,
+  _ results: UnsafePointer<swiftdpo_logps_results>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
+) -> swiftdpo_status {
+  answer(culprit) { () throws(Fault) in try sequenceLogps(logits, .f64, options, results) }
+}
 
+@_cdecl("swiftdpo_sequence_logps_bf16") @implementation
+public func swiftdpo_sequence_logps_bf16(
+  _ logits: UnsafePointer<swiftdpo_logits_half>!, _ options: UnsafePointer<swiftdpo_logps_options>!,
+  _ results: UnsafePointer<swiftdpo_logps_results>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
+) -> swiftdpo_status {
+  answer(culprit) { () throws(Fault) in try sequenceLogps(logits, .bf16, options, results) }
+}
+
+@_cdecl("swiftdpo_sequence_logps_f16") @implementation
+public func swiftdpo_sequence_logps_f16(
+  _ logits: UnsafePointer<swiftdpo_logits_half>!, _ options: UnsafePointer<swiftdpo_logps_options>!,
+  _ results: UnsafePointer<swiftdpo_logps_results>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
+) -> swiftdpo_status {
+  answer(culprit) { () throws(Fault) in try sequenceLogps(logits, .f16, options, results) }
+}
+
+private func sequenceLogps<Source: Logits>(
+  _ logits: UnsafePointer<Source>?, _ type: ElementType, _ options: UnsafePointer<swiftdpo_logps_options>?,
+  _ results: UnsafePointer<swiftdpo_logps_results>?
+) throws(Fault) {
+  let results = try read(results, "results")
+  var ledger = Ledger()
+  let batch = try LogitsBatch(logits, type, options, &ledger)
+  try require(batch.vocabularyStart == 0, SWIFTDPO_ERROR_COUNT, "vocab_start")
+  let targets = try LogpsTargets(results, batch, &ledger)
+
+  let plan = try Scratch<PlannedRow>(batch.rows, "num_sequences")
+  defer { plan.free() }
+  try batch.plan(plan.values)
+  let rows = try Scratch<ScoredRow>(batch.rows, "num_sequences")
+  defer { rows.free() }
+
+  parallelRanges(batch.rows, grain: batch.grain) { range in
+    for row in range where plan.values[row].label >= 0 {
+      rows.values[row] = ScoredRow(batch, row, plan.values[row].label, all: targets.wantsAll)
+    }
+  }
+  if batch.refuseNonfinite {
+    for row in 0..<batch.rows where plan.values[row].label >= 0 && !rows.values[row].logNormalizer.isFinite {
+      throw Fault(SWIFTDPO_ERROR_NONFINITE, "logits", at: batch.firstBadLogit(row))
+    }
+  }
+  targets.store(batch, plan.values, rows.values)
+}
+
+/// What one reading of a row says of it and of its label.
+struct ScoredRow {
+  var labelLogit: Double
+  /// log sum of exp(l - base)
+  var logSum: Double
+  var statistics: RowStatistics
+
+  init(_ batch: LogitsBatch, _ row: Int, _ label: Int, all: Bool) {
+    statistics = kernels.rowStatistics(batch.form, batch.row(row), batch.vocabulary, all)
+    labelLogit = kernels.logit(batch.form, batch.row(row), label)
+    logSum = kernels.log(statistics.sum)
+  }
+
+  /// From the statistics of all shards of the vocabulary.
+  init(labelLogit: Double, maximum: Double, sum: Double) {
+    self.labelLogit = labelLogit
+    statistics = RowStatistics(base: maximum, sum: sum)
+    logSum = kernels.log(sum)
+  }
+
+  var logNormalizer: Double { statistics.base + logSum }
+
+  /// log p of the label. The large numbers are subtracted first.
+  var logp: Double { (labelLogit - statistics.base) - logSum }
+
+  /// - sum p log p = LSE - sum p l, relative to the base
+  var entropy: Double {
+    logSum - statistics.weightedSum / statistics.sum
+  }
+
+  /// log sum p^2 = log sum e^2 - 2 log sum e
+  var logSumSquares: Double { kernels.log(statistics.sumOfSquares) - 2 * logSum }
+
+  var flag: swiftdpo_row_flag {
+    if !logNormalizer.isFinite { return SWIFTDPO_ROW_NONFINITE }
+    return labelLogit == -.infinity ? SWIFTDPO_ROW_IMPOSSIBLE : SWIFTDPO_ROW_SOUND
+  }
+}
+
+/// The checked buffers of swiftdpo_logps_results.
+struct LogpsTargets {
+  private let logps: UnsafeMutablePointer<Double>?
+  private let numTokens: UnsafeMutablePointer<Int64>?
+  private let tokenLogps: UnsafeMutablePointer<Double>?
+  private let logNormalizers: UnsafeMutablePointer<Double>?
+  private let entropies: UnsafeMutablePointer<Double>?
+  private let logSumSquares: UnsafeMutablePointer<Double>?
+  private let meanLogits: UnsafeMutablePointer<Double>?
+  private let topOne: UnsafeMutablePointer<UInt8>?
+  private let rowFlags: UnsafeMutablePointer<UInt8>?
+
+  init(_ results: swiftdpo_logps_results, _ batch: LogitsBatch, _ ledger: inout Ledger) throws(Fault) {
+    logps = try ledger.result(results.logps, batch.sequences, "logps")
+    numTokens = try ledger.result(results.num_tokens, batch.sequences, "num_tokens")
+    tokenLogps = try ledger.result(results.token_logps, batch.rows, "token_logps")
+    logNormalizers = try ledger.result(results.log_normalizers, batch.rows, "log_normalizers")
+    entropies = try ledger.result(results.entropies, batch.rows, "entropies")
+    logSumSquares = try ledger.result(results.log_sum_squares, batch.rows, "log_sum_squares")
+    meanLogits = try ledger.result(results.mean_logits, batch.rows, "mean_logits")
+    topOne = try ledger.result(results.top_1, batch.rows, "top_1")
+    rowFlags = try ledger.result(results.row_flags, batch.rows, "row_flags")
+  }
+
+  /// Whether a result asks for more than a row's sum.
+  var wantsAll: Bool { entropies != nil || logSumSquares != nil || meanLogits != nil }
+
+  var wantsDistribution: Bool { wantsAll || topOne != nil }
+
+  func store(_ batch: LogitsBatch, _ plan: UnsafePointer<PlannedRow>, _ rows: UnsafePointer<ScoredRow>) {
     for sequence in 0..<batch.sequences {
-      var sum = DoubleDouble(F64x8(repeating: 0))
+      var sum = ScalarSum()
       var tokens = 0
-      for position in 0..<batch.scoredLength {
-        let row = sequence * batch.scoredLength + position
-        let label = batch.label(sequence, position)
-        let normalizer = staged.values[row]
-        let logp = label == nil ? 0 : Double(batch.row(sequence, position)[label!]) - normalizer
-        if label != nil {
+      for row in batch.rows(of: sequence) {
+        let counts = plan[row].label >= 0
+        let logp = counts ? rows[row].logp : 0
+        if counts {
+          // A token of weight 0 adds nothing, even where its probability is 0.
+          if plan[row].weight != 0 { sum.add(plan[row].weight * logp) }
           tokens += 1
-          sum = sum + F64x8(repeating: logp)
         }
         tokenLogps?[row] = logp
-        logNormalizers?[row] = normalizer
+        logNormalizers?[row] = counts ? rows[row].logNormalizer : 0
+        entropies?[row] = counts ? rows[row].entropy : 0
+        logSumSquares?[row] = counts ? rows[row].logSumSquares : 0
+        meanLogits?[row] = counts ? rows[row].statistics.total / Double(batch.vocabulary) : 0
+        topOne?[row] = counts && rows[row].labelLogit >= rows[row].statistics.base ? 1 : 0
+        rowFlags?[row] = counts ? UInt8(truncatingIfNeeded: rows[row].flag.rawValue) : 0
       }
-      logps?[sequence] = batch.average && tokens > 0 ? sum.high[0] / Double(tokens) : sum.high[0]
+      logps?[sequence] = batch.average && tokens > 0 ? sum.value / Double(tokens) : sum.value
       numTokens?[sequence] = Int64(tokens)
     }
   }
 }
 
-@_cdecl("swiftdpo_sequence_logps_backward_f32") @implementation
-public func swiftdpo_sequence_logps_backward_f32(
-  _ logits: UnsafePointer<swiftdpo_logits_f32>!, _ options: UnsafePointer<swiftdpo_logps_options>!,
-  _ gradLogps: UnsafePointer<Double>!, _ logNormalizers: UnsafePointer<Double>!,
-  _ gradLogits: UnsafeMutablePointer<Float>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
-) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in
-    var ledger = Ledger()
-    let batch = try Batch(logits, options, &ledger)
-    let rows = batch.sequences * batch.scoredLength
-    let gradLogps = try ledger.input(gradLogps, batch.sequences, "grad_logps")
-    let logNormalizers = try ledger.optionalInput(logNormalizers, rows, "log_normalizers")
-    let gradient = try ledger.resultInPlace(gradLogits, of: batch.logits, .f32, batch.extent, "grad_logits")
-      .assumingMemoryBound(to: Float.self)
-    try batch.checkLabels()
-    if batch.refuseNonfinite { try checkFinite(gradLogps, .f64, batch.sequences, "grad_logps") }
+/// A compensated sum in a fixed order (Neumaier 1974). Infinities and NaN go through it.
+struct ScalarSum {
+  private var sum = 0.0
+  private var error = 0.0
 
-    let staged = try Staging(logNormalizers == nil ? rows : 0)
-    defer { staged.free() }
-    if logNormalizers == nil { try batch.normalize(into: staged.values) }
-    let normalizers = logNormalizers ?? UnsafePointer(staged.values)
-
-    let kernel = kernels.logitsGradientF32
-    for sequence in 0..<batch.sequences {
-      var tokens = 0
-      for position in 0..<batch.scoredLength where batch.label(sequence, position) != nil { tokens += 1 }
-      let weight = batch.average && tokens > 0 ? gradLogps[sequence] / Double(tokens) : gradLogps[sequence]
-      for position in 0..<batch.length {
-        let target = gradient + (sequence * batch.length + position) * batch.stride
-        if position < batch.scoredLength, let label = batch.label(sequence, position) {
-          kernel(
-            LogitsRow(
-              logits: batch.row(sequence, position), gradient: target, count: batch.vocabulary, label: label,
-              logSumExp: normalizers[sequence * batch.scoredLength + position], weight: weight))
-        } else {
-          memset(target, 0, batch.vocabulary * MemoryLayout<Float>.stride)
-        }
-      }
-    }
-  }
-}
-
-/// A checked batch of logits: which row scores which label.
-private struct Batch {
-  let sequences: Int
-  let length: Int
-  /// Positions of each sequence whose logits score a label: one less than its length if labels are shifted.
-  let scoredLength: Int
-  let vocabulary: Int
-  let stride: Int
-  /// Elements from the first logit to the last, rows' gaps included.
-  let extent: Int
-  let logits: UnsafePointer<Float>
-  let labels: UnsafePointer<Int64>
-  let ignoreIndex: Int64
-  let shift: Int
-  let average: Bool
-  let refuseNonfinite: Bool
-
-  init(
-    _ logits: UnsafePointer<swiftdpo_logits_f32>?, _ options: UnsafePointer<swiftdpo_logps_options>?,
-    _ ledger: inout Ledger
-  ) throws(Fault) {
-    let source = try read(logits, "logits")
-    let options = try readOptional(options, "options")
-    shift = try checkFlag(options.shift, "shift") ? 1 : 0
-    average = try checkFlag(options.average, "average")
-    refuseNonfinite = try checkNonfinitePolicy(options.nonfinite)
-    ignoreIndex = options.ignore_index
-
-    sequences = source.num_sequences
-    length = source.sequence_length
-    vocabulary = source.vocab_size
-    scoredLength = max(length - shift, 0)
-    let rows = try product(sequences, length, "num_sequences")
-    try require(vocabulary > 0 || rows == 0, SWIFTDPO_ERROR_COUNT, "vocab_size")
-    stride = source.row_stride == 0 ? vocabulary : source.row_stride
-    try require(stride >= vocabulary, SWIFTDPO_ERROR_STRIDE, "row_stride")
-    extent = rows == 0 ? 0 : try product(rows, stride, "row_stride") - (stride - vocabulary)
-    self.logits = try ledger.input(source.logits, extent, "logits")
-    labels = try ledger.input(source.labels, rows, "labels")
+  mutating func add(_ term: Double) {
+    let next = sum + term
+    error += abs(sum) >= abs(term) ? (sum - next) + term : (term - next) + sum
+    sum = next
   }
 
-  func row(_ sequence: Int, _ position: Int) -> UnsafePointer<Float> {
-    logits + (sequence * length + position) * stride
-  }
-
-  /// The label that the logits at a position score, or nil where it does not count.
-  func label(_ sequence: Int, _ position: Int) -> Int? {
-    let label = labels[sequence * length + position + shift]
-    return label == ignoreIndex ? nil : Int(label)
-  }
-
-  func checkLabels() throws(Fault) {
-    for sequence in 0..<sequences {
-      for position in 0..<scoredLength {
-        let index = sequence * length + position + shift
-        let label = labels[index]
-        let sound = label == ignoreIndex || (label >= 0 && label < Int64(vocabulary))
-        try require(sound, SWIFTDPO_ERROR_LABEL, "labels", at: index)
-      }
-    }
-  }
-
-  /// The log-sum-exp of each row that scores a label that counts, and 0 for the others.
-  func normalize(into normalizers: UnsafeMutablePointer<Double>) throws(Fault) {
-    let kernel = kernels.logSumExpF32
-    for sequence in 0..<sequences {
-      for position in 0..<scoredLength {
-        let index = sequence * scoredLength + position
-        normalizers[index] = 0
-        if label(sequence, position) == nil { continue }
-        let value = kernel(row(sequence, position), vocabulary)
-        normalizers[index] = value
-        if refuseNonfinite && !value.isFinite { throw Fault(SWIFTDPO_ERROR_NONFINITE, "logits", at: culprit(sequence, position)) }
-      }
-    }
-  }
-
-  /// The first logit of a row that is NaN or +inf; for a row that is -inf throughout, its start.
-  private func culprit(_ sequence: Int, _ position: Int) -> Int {
-    let start = (sequence * length + position) * stride
-    for entry in 0..<vocabulary {
-      let logit = logits[start + entry]
-      if logit.isNaN || logit == .infinity { return start + entry }
-    }
-    return start
-  }
-}
-
-/// Temporary results, one for each row.
-private struct Staging {
-  let values: UnsafeMutablePointer<Double>
-  private let memory: UnsafeMutableRawPointer?
-
-  init(_ count: Int) throws(Fault) {
-    let (bytes, overflow) = count.multipliedReportingOverflow(by: MemoryLayout<Double>.stride)
-    memory = overflow ? nil : malloc(max(bytes, 1))
-    guard let memory else { throw Fault(SWIFTDPO_ERROR_OUT_OF_MEMORY, "num_sequences") }
-    values = memory.assumingMemoryBound(to: Double.self)
-  }
-
-  func free() { CPlatform.free(memory) }
+  var value: Double { sum.isFinite ? sum + error : sum }
 }

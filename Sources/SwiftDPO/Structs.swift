@@ -47,6 +47,22 @@ protocol RankingResults: GrowableStruct {
   var gradient_weights: UnsafeMutablePointer<Value>! { get }
 }
 
+protocol Logits: GrowableStruct {
+  associatedtype Value
+  var num_sequences: Int { get }
+  var sequence_length: Int { get }
+  var vocab_size: Int { get }
+  var logits: UnsafePointer<Value>! { get }
+  var row_stride: Int { get }
+  var labels: UnsafePointer<Int64>! { get }
+  var labels_i32: UnsafePointer<Int32>! { get }
+  var offsets: UnsafePointer<Int64>! { get }
+  var mask: UnsafePointer<UInt8>! { get }
+  var token_weights: UnsafePointer<Double>! { get }
+  var ld_lengths: UnsafePointer<Int64>! { get }
+  var vocab_start: Int { get }
+}
+
 extension GrowableStruct {
   /// All zero but for the size, which stands first.
   static func zeroed(_ value: Self) -> Self {
@@ -64,8 +80,11 @@ extension swiftdpo_rankings_f32: Rankings { static var initial: Self { zeroed(Se
 extension swiftdpo_rankings_f64: Rankings { static var initial: Self { zeroed(Self()) } }
 extension swiftdpo_ranking_results_f32: RankingResults { static var initial: Self { zeroed(Self()) } }
 extension swiftdpo_ranking_results_f64: RankingResults { static var initial: Self { zeroed(Self()) } }
-extension swiftdpo_logits_f32: GrowableStruct { static var initial: Self { zeroed(Self()) } }
+extension swiftdpo_logits_f32: Logits { static var initial: Self { zeroed(Self()) } }
+extension swiftdpo_logits_f64: Logits { static var initial: Self { zeroed(Self()) } }
+extension swiftdpo_logits_half: Logits { static var initial: Self { zeroed(Self()) } }
 extension swiftdpo_logps_results: GrowableStruct { static var initial: Self { zeroed(Self()) } }
+extension swiftdpo_shard_statistics: GrowableStruct { static var initial: Self { zeroed(Self()) } }
 extension swiftdpo_build: GrowableStruct { static var initial: Self { zeroed(Self()) } }
 
 extension swiftdpo_dpo_options: GrowableStruct {
@@ -89,6 +108,8 @@ extension swiftdpo_logps_options: GrowableStruct {
     var options = zeroed(Self())
     options.ignore_index = -100
     options.shift = 1
+    options.logit_scale = 1
+    options.ld_alpha = 1
     return options
   }
 }
@@ -139,6 +160,17 @@ public func swiftdpo_plackett_luce_options_init(
 
 @_cdecl("swiftdpo_logits_f32_init") @implementation
 public func swiftdpo_logits_f32_init(_ logits: UnsafeMutablePointer<swiftdpo_logits_f32>!) { initialize(logits) }
+
+@_cdecl("swiftdpo_logits_f64_init") @implementation
+public func swiftdpo_logits_f64_init(_ logits: UnsafeMutablePointer<swiftdpo_logits_f64>!) { initialize(logits) }
+
+@_cdecl("swiftdpo_logits_half_init") @implementation
+public func swiftdpo_logits_half_init(_ logits: UnsafeMutablePointer<swiftdpo_logits_half>!) { initialize(logits) }
+
+@_cdecl("swiftdpo_shard_statistics_init") @implementation
+public func swiftdpo_shard_statistics_init(_ statistics: UnsafeMutablePointer<swiftdpo_shard_statistics>!) {
+  initialize(statistics)
+}
 
 @_cdecl("swiftdpo_logps_options_init") @implementation
 public func swiftdpo_logps_options_init(_ options: UnsafeMutablePointer<swiftdpo_logps_options>!) {

@@ -3,13 +3,19 @@
 #define SWIFTDPO_LANES_H
 
 #include <math.h>
+#include <stdint.h>
 
 typedef float platform_f32x8 __attribute__((ext_vector_type(8)));
 typedef float platform_f32x16 __attribute__((ext_vector_type(16)));
 typedef double platform_f64x8 __attribute__((ext_vector_type(8)));
+typedef uint16_t platform_u16x16 __attribute__((ext_vector_type(16)));
+typedef uint32_t platform_u32x16 __attribute__((ext_vector_type(16)));
+typedef int32_t platform_i32x16 __attribute__((ext_vector_type(16)));
 
 static inline platform_f64x8 platform_widen(platform_f32x8 x) { return __builtin_convertvector(x, platform_f64x8); }
 static inline platform_f32x8 platform_narrow(platform_f64x8 x) { return __builtin_convertvector(x, platform_f32x8); }
+
+static inline void platform_prefetch(const void *address) { __builtin_prefetch(address); }
 
 // x * y + z, rounded once, on every machine: the same bits everywhere rest on it. A processor without the instruction
 // (the baseline of x86-64) calls libm for each lane, out of line, since the kernels are full of these.
@@ -31,6 +37,57 @@ static inline platform_f64x8 platform_fma(platform_f64x8 x, platform_f64x8 y, pl
 static inline platform_f32x16 platform_fmaf(platform_f32x16 x, platform_f32x16 y, platform_f32x16 z) {
   platform_fmaf_by_lane((const float *)&x, (const float *)&y, (float *)&z);
   return z;
+}
+#endif
+
+// Half precision. Reading is exact; writing rounds to nearest, ties to even. Any NaN becomes a quiet NaN.
+
+static inline platform_f32x16 platform_from_bf16(platform_u16x16 x) {
+  const platform_u32x16 bits = __builtin_convertvector(x, platform_u32x16) << 16;
+  return (platform_f32x16)bits;
+}
+
+static inline platform_u16x16 platform_to_bf16(platform_f32x16 x) {
+  const platform_u32x16 bits = (platform_u32x16)x;
+  const platform_u32x16 rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+  const platform_i32x16 nan = x != x;
+  return __builtin_convertvector((rounded & ~(platform_u32x16)nan) | (0x7fc0 & (platform_u32x16)nan), platform_u16x16);
+}
+
+#if defined(__F16C__) || defined(__aarch64__)
+typedef _Float16 platform_f16x16 __attribute__((ext_vector_type(16)));
+
+static inline platform_f32x16 platform_from_f16(platform_u16x16 x) {
+  return __builtin_convertvector((platform_f16x16)x, platform_f32x16);
+}
+static inline platform_u16x16 platform_to_f16(platform_f32x16 x) {
+  const platform_u32x16 nan = (platform_u32x16)(x != x);
+  const platform_u32x16 bits = __builtin_convertvector(
+      (platform_u16x16)__builtin_convertvector(x, platform_f16x16), platform_u32x16);
+  return __builtin_convertvector((bits & ~nan) | (0x7e00 & nan), platform_u16x16);
+}
+#else
+static inline platform_f32x16 platform_from_f16(platform_u16x16 x) {
+  const platform_u32x16 bits = __builtin_convertvector(x, platform_u32x16);
+  // The exponent moves by a multiplication, which also normalises subnormal halves.
+  const platform_f32x16 moved = (platform_f32x16)((bits & 0x7fff) << 13) * 0x1p112f;
+  const platform_u32x16 special = (platform_u32x16)((bits & 0x7c00) == 0x7c00);
+  const platform_u32x16 magnitude = (platform_u32x16)moved | (special & 0x7f800000);
+  return (platform_f32x16)(magnitude | ((bits & 0x8000) << 16));
+}
+static inline platform_u16x16 platform_to_f16(platform_f32x16 x) {
+  const platform_u32x16 sign = ((platform_u32x16)x >> 16) & 0x8000;
+  const platform_u32x16 magnitude = (platform_u32x16)x & 0x7fffffff;
+  // Normal halves: rebias, then round to nearest even. Subnormal ones: an addition rounds at their last place.
+  const platform_u32x16 normal = (magnitude - (112u << 23) + 0xfff + ((magnitude >> 13) & 1)) >> 13;
+  const platform_u32x16 subnormal = (platform_u32x16)((platform_f32x16)magnitude + 0.5f) - 0x3f000000;
+  const platform_u32x16 small = (platform_u32x16)(magnitude < (113u << 23));
+  const platform_u32x16 large = (platform_u32x16)(magnitude >= 0x477ff000);
+  const platform_u32x16 nan = (platform_u32x16)(x != x);
+  platform_u32x16 half = (subnormal & small) | (normal & ~small);
+  half = (half & ~large) | (0x7c00 & large);
+  half = ((half | sign) & ~nan) | (0x7e00 & nan);
+  return __builtin_convertvector(half, platform_u16x16);
 }
 #endif
 

@@ -23,6 +23,12 @@ void swiftdpo_kernels_baseline(void *table);
 void swiftdpo_kernels_avx2(void *table);
 void swiftdpo_kernels_avx512(void *table);
 
+// The processors that this process may run on.
+int platform_processors(void);
+
+// Runs body(context, task) for each task below `tasks`, on this thread and up to `threads` - 1 workers.
+void platform_parallel(size_t tasks, int threads, void (*body)(void *context, size_t task), void *context);
+
 enum platform_isa { platform_isa_baseline = 0, platform_isa_avx2 = 1, platform_isa_avx512 = 2 };
 
 #if defined(__x86_64__)

@@ -1,0 +1,65 @@
+import CPlatform
+import CSwiftDPO
+import Synchronization
+
+// Work on all cores. A call is cut into tasks by its data alone, never by the number of threads, and each task writes
+// its own results: so the number of threads changes nothing but the time.
+
+/// Runs `body(task)` for each task in 0..<tasks, on this thread and, if there are several, on workers.
+func parallel(_ tasks: Int, _ body: (Int) -> Void) {
+  if tasks <= 1 {
+    if tasks == 1 { body(0) }
+    return
+  }
+  withoutActuallyEscaping(body) { body in
+    withUnsafePointer(to: body) { pointer in
+      platform_parallel(
+        tasks, Threads.count, { context, task in context!.assumingMemoryBound(to: ((Int) -> Void).self).pointee(task) },
+        UnsafeMutableRawPointer(mutating: UnsafeRawPointer(pointer)))
+    }
+  }
+}
+
+/// Runs `body` over 0..<count in ranges of `grain` elements, the last one shorter: the same ranges on every machine.
+func parallelRanges(_ count: Int, grain: Int, _ body: (Range<Int>) -> Void) {
+  parallel(count / grain + (count % grain == 0 ? 0 : 1)) { task in
+    let start = task * grain
+    body(start..<(count - start > grain ? start + grain : count))
+  }
+}
+
+/// How many threads a call may use.
+enum Threads {
+  /// 0: not chosen yet.
+  private static let chosen = Atomic<Int32>(0)
+
+  static let most: Int32 = 1024
+
+  static var count: Int32 {
+    let count = chosen.load(ordering: .relaxed)
+    if count > 0 { return count }
+    let initial = initialCount()
+    chosen.store(initial, ordering: .relaxed)
+    return initial
+  }
+
+  static func set(_ count: Int32) { chosen.store(count, ordering: .relaxed) }
+
+  private static func initialCount() -> Int32 {
+    if let wish = getenv("SWIFTDPO_NUM_THREADS") {
+      let number = strtol(wish, nil, 10)
+      if number >= 1 && number <= Int(most) { return Int32(number) }
+    }
+    return platform_processors()
+  }
+}
+
+@_cdecl("swiftdpo_set_num_threads") @implementation
+public func swiftdpo_set_num_threads(_ threads: Int32) -> swiftdpo_status {
+  if threads < 0 || threads > Threads.most { return SWIFTDPO_ERROR_THREADS }
+  Threads.set(threads)
+  return SWIFTDPO_OK
+}
+
+@_cdecl("swiftdpo_num_threads") @implementation
+public func swiftdpo_num_threads() -> Int32 { Threads.count }
