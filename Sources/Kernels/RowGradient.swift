@@ -42,13 +42,18 @@ private struct SoftmaxFactors {
   }
 }
 
+/// One body for each type where speed counts, and one for all where it does not.
 @inline(__always)
 private func rowGradientPlain(_ form: LogitsForm, _ row: GradientRow) {
-  switch form.type {
-  case .bf16: rowGradientPlain(.bf16, form.scale, row)
-  case .f16: rowGradientPlain(.f16, form.scale, row)
-  default: rowGradientPlain(.f32, form.scale, row)
-  }
+  #if KERNELS_BASELINE
+    rowGradientPlain(form.type, form.scale, row)
+  #else
+    switch form.type {
+    case .bf16: rowGradientPlain(.bf16, form.scale, row)
+    case .f16: rowGradientPlain(.f16, form.scale, row)
+    default: rowGradientPlain(.f32, form.scale, row)
+    }
+  #endif
 }
 
 @inline(__always)
@@ -58,7 +63,7 @@ private func rowGradientPlain(_ type: ElementType, _ scale: Double, _ row: Gradi
   let shift = F32x16(repeating: -factors.base)
   let factor = F32x16(repeating: Float(factors.factor * scale))
   @inline(__always) func gradient(_ logits: F32x16) -> F32x16 {
-    expNonPositive(logits.fma(scales, shift)) * factor
+    exponential(logits.fma(scales, shift)) * factor
   }
   var index = 0
   while index + 64 <= row.count {
@@ -109,7 +114,7 @@ private func rowGradientCapped(_ form: LogitsForm, _ row: GradientRow) {
       var index = 0
       while index < length {
         let capped = vector(block, index)
-        let p = expNonPositive(capped.fma(scale, shift)) * factor
+        let p = exponential(capped.fma(scale, shift)) * factor
         let tanh = capped / Float(form.softcap)
         // A masked entry has p = 0, whatever its tanh.
         let gradients = (p * (1 - tanh * tanh)).replacing(with: 0, where: p .== 0)

@@ -3,6 +3,21 @@ import CSwiftDPO
 import Elementary
 import Preference
 
+/// The caller's struct of logits. Its forms differ in the type that `logits` points to, and in nothing else.
+struct LogitsPointer {
+  let asF32: UnsafePointer<swiftdpo_logits_f32>?
+
+  init(_ pointer: UnsafePointer<swiftdpo_logits_f32>?) { asF32 = pointer }
+
+  init(_ pointer: UnsafePointer<swiftdpo_logits_f64>?) {
+    asF32 = UnsafeRawPointer(pointer)?.assumingMemoryBound(to: swiftdpo_logits_f32.self)
+  }
+
+  init(_ pointer: UnsafePointer<swiftdpo_logits_half>?) {
+    asF32 = UnsafeRawPointer(pointer)?.assumingMemoryBound(to: swiftdpo_logits_f32.self)
+  }
+}
+
 /// A checked batch of logits: which rows there are, and which label each scores.
 struct LogitsBatch {
   let form: LogitsForm
@@ -29,11 +44,11 @@ struct LogitsBatch {
   private let ldAlpha: Double
 
   /// - Parameter readsLogits: false for calls to which the logits only lend their shape.
-  init<Source: Logits>(
-    _ logits: UnsafePointer<Source>?, _ type: ElementType, _ options: UnsafePointer<swiftdpo_logps_options>?,
+  init(
+    _ logits: LogitsPointer, _ type: ElementType, _ options: UnsafePointer<swiftdpo_logps_options>?,
     _ ledger: inout Ledger, readsLogits: Bool = true
   ) throws(Fault) {
-    let source = try read(logits, "logits")
+    let source = try read(logits.asF32, "logits")
     let options = try readOptional(options, "options")
     shift = try checkFlag(options.shift, "shift") ? 1 : 0
     average = try checkFlag(options.average, "average")
@@ -71,7 +86,7 @@ struct LogitsBatch {
     stride = source.row_stride == 0 ? vocabulary : source.row_stride
     try require(stride >= vocabulary, SWIFTDPO_ERROR_STRIDE, "row_stride")
     extent = rows == 0 ? 0 : try product(rows, stride, "row_stride") - (stride - vocabulary)
-    self.logits = try ledger.input(source.logits, type, readsLogits ? extent : 0, "logits")
+    self.logits = try ledger.input(UnsafeRawPointer(source.logits), type, readsLogits ? extent : 0, "logits")
 
     labels = try ledger.optionalInput(source.labels, rows, "labels")
     labels32 = try ledger.optionalInput(source.labels_i32, rows, "labels_i32")

@@ -8,7 +8,7 @@ public func swiftdpo_sequence_logps_f32(
   _ logits: UnsafePointer<swiftdpo_logits_f32>!, _ options: UnsafePointer<swiftdpo_logps_options>!,
   _ results: UnsafePointer<swiftdpo_logps_results>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try sequenceLogps(logits, .f32, options, results) }
+  answer(culprit) { () throws(Fault) in try sequenceLogps(LogitsPointer(logits), .f32, options, results) }
 }
 
 @_cdecl("swiftdpo_sequence_logps_f64") @implementation
@@ -16,7 +16,7 @@ public func swiftdpo_sequence_logps_f64(
   _ logits: UnsafePointer<swiftdpo_logits_f64>!, _ options: UnsafePointer<swiftdpo_logps_options>!,
   _ results: UnsafePointer<swiftdpo_logps_results>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try sequenceLogps(logits, .f64, options, results) }
+  answer(culprit) { () throws(Fault) in try sequenceLogps(LogitsPointer(logits), .f64, options, results) }
 }
 
 @_cdecl("swiftdpo_sequence_logps_bf16") @implementation
@@ -24,7 +24,7 @@ public func swiftdpo_sequence_logps_bf16(
   _ logits: UnsafePointer<swiftdpo_logits_half>!, _ options: UnsafePointer<swiftdpo_logps_options>!,
   _ results: UnsafePointer<swiftdpo_logps_results>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try sequenceLogps(logits, .bf16, options, results) }
+  answer(culprit) { () throws(Fault) in try sequenceLogps(LogitsPointer(logits), .bf16, options, results) }
 }
 
 @_cdecl("swiftdpo_sequence_logps_f16") @implementation
@@ -32,11 +32,11 @@ public func swiftdpo_sequence_logps_f16(
   _ logits: UnsafePointer<swiftdpo_logits_half>!, _ options: UnsafePointer<swiftdpo_logps_options>!,
   _ results: UnsafePointer<swiftdpo_logps_results>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try sequenceLogps(logits, .f16, options, results) }
+  answer(culprit) { () throws(Fault) in try sequenceLogps(LogitsPointer(logits), .f16, options, results) }
 }
 
-private func sequenceLogps<Source: Logits>(
-  _ logits: UnsafePointer<Source>?, _ type: ElementType, _ options: UnsafePointer<swiftdpo_logps_options>?,
+private func sequenceLogps(
+  _ logits: LogitsPointer, _ type: ElementType, _ options: UnsafePointer<swiftdpo_logps_options>?,
   _ results: UnsafePointer<swiftdpo_logps_results>?
 ) throws(Fault) {
   let results = try read(results, "results")

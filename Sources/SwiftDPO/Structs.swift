@@ -47,22 +47,6 @@ protocol RankingResults: GrowableStruct {
   var gradient_weights: UnsafeMutablePointer<Value>! { get }
 }
 
-protocol Logits: GrowableStruct {
-  associatedtype Value
-  var num_sequences: Int { get }
-  var sequence_length: Int { get }
-  var vocab_size: Int { get }
-  var logits: UnsafePointer<Value>! { get }
-  var row_stride: Int { get }
-  var labels: UnsafePointer<Int64>! { get }
-  var labels_i32: UnsafePointer<Int32>! { get }
-  var offsets: UnsafePointer<Int64>! { get }
-  var mask: UnsafePointer<UInt8>! { get }
-  var token_weights: UnsafePointer<Double>! { get }
-  var ld_lengths: UnsafePointer<Int64>! { get }
-  var vocab_start: Int { get }
-}
-
 extension GrowableStruct {
   /// All zero but for the size, which stands first.
   static func zeroed(_ value: Self) -> Self {
@@ -80,9 +64,9 @@ extension swiftdpo_rankings_f32: Rankings { static var initial: Self { zeroed(Se
 extension swiftdpo_rankings_f64: Rankings { static var initial: Self { zeroed(Self()) } }
 extension swiftdpo_ranking_results_f32: RankingResults { static var initial: Self { zeroed(Self()) } }
 extension swiftdpo_ranking_results_f64: RankingResults { static var initial: Self { zeroed(Self()) } }
-extension swiftdpo_logits_f32: Logits { static var initial: Self { zeroed(Self()) } }
-extension swiftdpo_logits_f64: Logits { static var initial: Self { zeroed(Self()) } }
-extension swiftdpo_logits_half: Logits { static var initial: Self { zeroed(Self()) } }
+extension swiftdpo_logits_f32: GrowableStruct { static var initial: Self { zeroed(Self()) } }
+extension swiftdpo_logits_f64: GrowableStruct { static var initial: Self { zeroed(Self()) } }
+extension swiftdpo_logits_half: GrowableStruct { static var initial: Self { zeroed(Self()) } }
 extension swiftdpo_logps_results: GrowableStruct { static var initial: Self { zeroed(Self()) } }
 extension swiftdpo_shard_statistics: GrowableStruct { static var initial: Self { zeroed(Self()) } }
 extension swiftdpo_build: GrowableStruct { static var initial: Self { zeroed(Self()) } }

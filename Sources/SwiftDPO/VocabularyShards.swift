@@ -8,7 +8,7 @@ public func swiftdpo_vocab_shard_f32(
   _ logits: UnsafePointer<swiftdpo_logits_f32>!, _ options: UnsafePointer<swiftdpo_logps_options>!,
   _ results: UnsafePointer<swiftdpo_shard_statistics>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try vocabularyShard(logits, .f32, options, results) }
+  answer(culprit) { () throws(Fault) in try vocabularyShard(LogitsPointer(logits), .f32, options, results) }
 }
 
 @_cdecl("swiftdpo_vocab_shard_f64") @implementation
@@ -16,7 +16,7 @@ public func swiftdpo_vocab_shard_f64(
   _ logits: UnsafePointer<swiftdpo_logits_f64>!, _ options: UnsafePointer<swiftdpo_logps_options>!,
   _ results: UnsafePointer<swiftdpo_shard_statistics>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try vocabularyShard(logits, .f64, options, results) }
+  answer(culprit) { () throws(Fault) in try vocabularyShard(LogitsPointer(logits), .f64, options, results) }
 }
 
 @_cdecl("swiftdpo_vocab_shard_bf16") @implementation
@@ -24,7 +24,7 @@ public func swiftdpo_vocab_shard_bf16(
   _ logits: UnsafePointer<swiftdpo_logits_half>!, _ options: UnsafePointer<swiftdpo_logps_options>!,
   _ results: UnsafePointer<swiftdpo_shard_statistics>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try vocabularyShard(logits, .bf16, options, results) }
+  answer(culprit) { () throws(Fault) in try vocabularyShard(LogitsPointer(logits), .bf16, options, results) }
 }
 
 @_cdecl("swiftdpo_vocab_shard_f16") @implementation
@@ -32,11 +32,11 @@ public func swiftdpo_vocab_shard_f16(
   _ logits: UnsafePointer<swiftdpo_logits_half>!, _ options: UnsafePointer<swiftdpo_logps_options>!,
   _ results: UnsafePointer<swiftdpo_shard_statistics>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try vocabularyShard(logits, .f16, options, results) }
+  answer(culprit) { () throws(Fault) in try vocabularyShard(LogitsPointer(logits), .f16, options, results) }
 }
 
-private func vocabularyShard<Source: Logits>(
-  _ logits: UnsafePointer<Source>?, _ type: ElementType, _ options: UnsafePointer<swiftdpo_logps_options>?,
+private func vocabularyShard(
+  _ logits: LogitsPointer, _ type: ElementType, _ options: UnsafePointer<swiftdpo_logps_options>?,
   _ results: UnsafePointer<swiftdpo_shard_statistics>?
 ) throws(Fault) {
   let results = try read(results, "results")
@@ -141,7 +141,7 @@ public func swiftdpo_vocab_shard_logps(
     let merged = try read(merged, "merged")
     let results = try read(results, "results")
     var ledger = Ledger()
-    let batch = try LogitsBatch(logits, .f32, options, &ledger, readsLogits: false)
+    let batch = try LogitsBatch(LogitsPointer(logits), .f32, options, &ledger, readsLogits: false)
     let maxima = try ledger.input(UnsafePointer(merged.maxima), batch.rows, "maxima")
     let sums = try ledger.input(UnsafePointer(merged.sums), batch.rows, "sums")
     let labelLogits = try ledger.input(UnsafePointer(merged.label_logits), batch.rows, "label_logits")
