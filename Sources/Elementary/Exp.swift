@@ -1,3 +1,5 @@
+import CPlatform
+
 // Exponentials. e^x = 2^n e^r with n the nearest integer to x / ln 2 and |r| <= ln 2 / 2, where a polynomial gives e^r.
 // The coefficients are minimax, from tools/minimax.py.
 //
@@ -11,7 +13,11 @@
 ///
 /// Edge cases: e^-inf = 0, e^inf = inf, NaN stays NaN. Results below the normal range are rounded to subnormal numbers.
 /// Postcondition: within 1 ulp.
-@_transparent public func exp(_ x: F64x8) -> F64x8 {
+@_transparent public func exp(_ x: F64x8) -> F64x8 { platform_has_fma() ? expInlined(x) : expShared(x) }
+
+@inline(never) public func expShared(_ x: F64x8) -> F64x8 { expInlined(x) }
+
+@_transparent public func expInlined(_ x: F64x8) -> F64x8 {
   let bounded = x.atLeast(-760).atMost(720)
   let shifted = bounded.fma(F64x8(repeating: 0x1.71547652b82fep0), rounder)  // log2(e)
   let n = shifted - rounder

@@ -1,3 +1,5 @@
+import CPlatform
+
 // The single-precision exponential of the row kernels, with the method of Exp.swift: here speed counts, since a language
 // model's head asks for one exponential for each vocabulary entry.
 
@@ -6,6 +8,12 @@
 /// Edge cases: e^-inf = 0; NaN stays NaN. Arguments above 88 are outside its domain.
 /// Postcondition: within 1 ulp where the result is normal.
 @_transparent public func expNonPositive(_ x: F32x16) -> F32x16 {
+  platform_has_fma() ? expNonPositiveInlined(x) : expNonPositiveShared(x)
+}
+
+@inline(never) public func expNonPositiveShared(_ x: F32x16) -> F32x16 { expNonPositiveInlined(x) }
+
+@_transparent public func expNonPositiveInlined(_ x: F32x16) -> F32x16 {
   let rounder: Float = 0x1.8p23
   let shifted = x.fma(F32x16(repeating: 0x1.715476p0), rounder)  // log2(e)
   let n = shifted - rounder

@@ -1,3 +1,5 @@
+import CPlatform
+
 // Logarithms. log((1 + s) / (1 - s)) = 2 atanh(s) = 2 s + s^3 T(s^2), with a minimax polynomial T from tools/minimax.py.
 // With s = f / (2 + f) that is log(1 + f), written as f - (f^2/2 - s (f^2/2 + s^2 T)) so that f, which is exact, carries
 // the leading digits (the arrangement is that of Ng's log1p in FreeBSD's msun, 1993).
@@ -27,6 +29,12 @@
 /// Edge cases: NaN stays NaN; for subnormal u the result is u.
 /// Postcondition: within 1 ulp.
 @_transparent public func log1pOfUnit(_ u: F64x8) -> F64x8 {
+  platform_has_fma() ? log1pOfUnitInlined(u) : log1pOfUnitShared(u)
+}
+
+@inline(never) public func log1pOfUnitShared(_ u: F64x8) -> F64x8 { log1pOfUnitInlined(u) }
+
+@_transparent public func log1pOfUnitInlined(_ u: F64x8) -> F64x8 {
   let upper = u .> 0x1.a8279ap-2  // sqrt(2) - 1
   let one = F64x8(repeating: 1)
   let f = ((u - 1) * 0.5).selected(upper, else: u)
@@ -37,7 +45,11 @@
 ///
 /// Edge cases: log 0 = -inf, log inf = inf, NaN for x < 0 or NaN. Subnormal arguments are as accurate as others.
 /// Postcondition: within 1 ulp.
-@_transparent public func log(_ x: F64x8) -> F64x8 {
+@_transparent public func log(_ x: F64x8) -> F64x8 { platform_has_fma() ? logInlined(x) : logShared(x) }
+
+@inline(never) public func logShared(_ x: F64x8) -> F64x8 { logInlined(x) }
+
+@_transparent public func logInlined(_ x: F64x8) -> F64x8 {
   let subnormal = x .< 0x1p-1022
   let scaled = (x * 0x1p54).selected(subnormal, else: x)
   // Move the exponent so that the significand lies in [sqrt(1/2), sqrt(2)).

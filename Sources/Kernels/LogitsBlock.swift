@@ -6,15 +6,6 @@ import Preference
 // is not a plain run of single-precision numbers (halves, capped logits, the end of a row) is first made one, in a
 // buffer of a block's size; so the arithmetic exists once.
 
-/// The row kernels' exponential. The baseline keeps one copy of it: there it calls libm for each multiply-add anyway.
-#if KERNELS_BASELINE
-  @inline(never)
-  func exponential(_ x: F32x16) -> F32x16 { expNonPositive(x) }
-#else
-  @inline(__always)
-  func exponential(_ x: F32x16) -> F32x16 { expNonPositive(x) }
-#endif
-
 /// Logits of one block.
 let blockLength = 1024
 

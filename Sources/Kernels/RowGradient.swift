@@ -63,7 +63,7 @@ private func rowGradientPlain(_ type: ElementType, _ scale: Double, _ row: Gradi
   let shift = F32x16(repeating: -factors.base)
   let factor = F32x16(repeating: Float(factors.factor * scale))
   @inline(__always) func gradient(_ logits: F32x16) -> F32x16 {
-    exponential(logits.fma(scales, shift)) * factor
+    expNonPositive(logits.fma(scales, shift)) * factor
   }
   var index = 0
   while index + 64 <= row.count {
@@ -114,7 +114,7 @@ private func rowGradientCapped(_ form: LogitsForm, _ row: GradientRow) {
       var index = 0
       while index < length {
         let capped = vector(block, index)
-        let p = exponential(capped.fma(scale, shift)) * factor
+        let p = expNonPositive(capped.fma(scale, shift)) * factor
         let tanh = capped / Float(form.softcap)
         // A masked entry has p = 0, whatever its tanh.
         let gradients = (p * (1 - tanh * tanh)).replacing(with: 0, where: p .== 0)

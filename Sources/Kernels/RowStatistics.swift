@@ -109,14 +109,14 @@ private func addExponentials(_ block: LogitsBlock, _ scale: Float, _ base: Float
     platform_prefetch(ahead + 64)
     platform_prefetch(ahead + 128)
     platform_prefetch(ahead + 192)
-    a += exponential(vector(block, index).fma(scales, shift))
-    b += exponential(vector(block, index + 16).fma(scales, shift))
-    c += exponential(vector(block, index + 32).fma(scales, shift))
-    d += exponential(vector(block, index + 48).fma(scales, shift))
+    a += expNonPositive(vector(block, index).fma(scales, shift))
+    b += expNonPositive(vector(block, index + 16).fma(scales, shift))
+    c += expNonPositive(vector(block, index + 32).fma(scales, shift))
+    d += expNonPositive(vector(block, index + 48).fma(scales, shift))
     index &+= 64
   }
   while index < block.paddedCount {
-    a += exponential(vector(block, index).fma(scales, shift))
+    a += expNonPositive(vector(block, index).fma(scales, shift))
     index &+= 16
   }
   let sum = (a + b) + (c + d)
@@ -138,7 +138,7 @@ private func addAll(_ block: LogitsBlock, _ scale: Float, _ base: Float, _ sums:
     let end = index + 256 < block.paddedCount ? index + 256 : block.paddedCount
     while index < end {
       let distance = vector(block, index).fma(scales, shift)
-      let e = exponential(distance)
+      let e = expNonPositive(distance)
       sum += e
       squares = e.fma(e, squares)
       // An entry of probability 0 adds 0, however far below.

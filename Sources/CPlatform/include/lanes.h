@@ -3,6 +3,7 @@
 #define SWIFTDPO_LANES_H
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 typedef float platform_f32x8 __attribute__((ext_vector_type(8)));
@@ -17,9 +18,14 @@ static inline platform_f32x8 platform_narrow(platform_f64x8 x) { return __builti
 
 static inline void platform_prefetch(const void *address) { __builtin_prefetch(address); }
 
+// Whether this build has the multiply-add as an instruction. Elementary functions are inlined where it does; where each
+// multiply-add is a call already, one copy of each function serves the whole library.
+//
 // x * y + z, rounded once, on every machine: the same bits everywhere rest on it. A processor without the instruction
 // (the baseline of x86-64) calls libm for each lane, out of line, since the kernels are full of these.
 #if defined(__FMA__) || defined(__aarch64__)
+static inline bool platform_has_fma(void) { return true; }
+
 static inline platform_f64x8 platform_fma(platform_f64x8 x, platform_f64x8 y, platform_f64x8 z) {
   return __builtin_elementwise_fma(x, y, z);
 }
@@ -27,6 +33,8 @@ static inline platform_f32x16 platform_fmaf(platform_f32x16 x, platform_f32x16 y
   return __builtin_elementwise_fma(x, y, z);
 }
 #else
+static inline bool platform_has_fma(void) { return false; }
+
 void platform_fma_by_lane(const double *x, const double *y, double *z);
 void platform_fmaf_by_lane(const float *x, const float *y, float *z);
 
