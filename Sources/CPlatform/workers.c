@@ -30,6 +30,12 @@ typedef struct pool {
 
 static _Atomic(pool *) process_pool;
 
+static atomic_int chosen_threads;
+
+int platform_threads(void) { return atomic_load_explicit(&chosen_threads, memory_order_relaxed); }
+
+void platform_set_threads(int threads) { atomic_store_explicit(&chosen_threads, threads, memory_order_relaxed); }
+
 static void forget_pool(void) { atomic_store(&process_pool, NULL); }
 
 static pool *current_pool(void) {

@@ -1,6 +1,5 @@
 import CPlatform
 import CSwiftDPO
-import Synchronization
 
 // Work on all cores. A call is cut into tasks by its data alone, never by the number of threads, and each task writes
 // its own results: so the number of threads changes nothing but the time.
@@ -30,20 +29,15 @@ func parallelRanges(_ count: Int, grain: Int, _ body: (Range<Int>) -> Void) {
 
 /// How many threads a call may use.
 enum Threads {
-  /// 0: not chosen yet.
-  private static let chosen = Atomic<Int32>(0)
-
   static let most: Int32 = 1024
 
   static var count: Int32 {
-    let count = chosen.load(ordering: .relaxed)
-    if count > 0 { return count }
+    let chosen = platform_threads()
+    if chosen > 0 { return chosen }
     let initial = initialCount()
-    chosen.store(initial, ordering: .relaxed)
+    platform_set_threads(initial)
     return initial
   }
-
-  static func set(_ count: Int32) { chosen.store(count, ordering: .relaxed) }
 
   private static func initialCount() -> Int32 {
     if let wish = getenv("SWIFTDPO_NUM_THREADS") {
@@ -57,7 +51,7 @@ enum Threads {
 @_cdecl("swiftdpo_set_num_threads") @implementation
 public func swiftdpo_set_num_threads(_ threads: Int32) -> swiftdpo_status {
   if threads < 0 || threads > Threads.most { return SWIFTDPO_ERROR_THREADS }
-  Threads.set(threads)
+  platform_set_threads(threads)
   return SWIFTDPO_OK
 }
 

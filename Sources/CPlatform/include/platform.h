@@ -26,6 +26,10 @@ void swiftdpo_kernels_avx512(void *table);
 // The processors that this process may run on.
 int platform_processors(void);
 
+// The number of threads that was chosen; 0: none yet. Safe from any thread.
+int platform_threads(void);
+void platform_set_threads(int threads);
+
 // Runs body(context, task) for each task below `tasks`, on this thread and up to `threads` - 1 workers.
 void platform_parallel(size_t tasks, int threads, void (*body)(void *context, size_t task), void *context);
 
