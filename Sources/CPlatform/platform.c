@@ -1,9 +1,8 @@
 #define _GNU_SOURCE  // sched_getaffinity
 #include "platform.h"
 
+#include <math.h>
 #include <sched.h>
-
-#include "lanes.h"
 
 // The choice of kernels is made when the library is loaded: no call pays for it, and no two calls race for it.
 _Alignas(64) static unsigned char kernel_table[1024];

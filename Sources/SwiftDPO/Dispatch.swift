@@ -42,8 +42,12 @@ public func swiftdpo_load(_ table: UnsafeMutableRawPointer!) -> Int32 {
   let chosen = InstructionSet.choose()
   switch chosen {
   case .baseline: swiftdpo_kernels_baseline(table)
-  case .avx2: swiftdpo_kernels_avx2(table)
-  case .avx512: swiftdpo_kernels_avx512(table)
+  #if arch(x86_64)
+    case .avx2: swiftdpo_kernels_avx2(table)
+    case .avx512: swiftdpo_kernels_avx512(table)
+  #else
+    default: break
+  #endif
   }
   return chosen.rawValue
 }

@@ -83,7 +83,7 @@ struct LogitsBatch {
     try require(vocabulary > 0 || rows == 0, SWIFTDPO_ERROR_COUNT, "vocab_size")
     try require(
       !vocabulary.addingReportingOverflow(vocabularyStart).overflow, SWIFTDPO_ERROR_SIZE_OVERFLOW, "vocab_start")
-    stride = source.row_stride == 0 ? vocabulary : source.row_stride
+    stride = source.row_stride == 0 ? vocabulary : try product(source.row_stride, 1, "row_stride")
     try require(stride >= vocabulary, SWIFTDPO_ERROR_STRIDE, "row_stride")
     extent = rows == 0 ? 0 : try product(rows, stride, "row_stride") - (stride - vocabulary)
     self.logits = try ledger.input(UnsafeRawPointer(source.logits), type, readsLogits ? extent : 0, "logits")

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "platform.h"
+
 typedef float platform_f32x8 __attribute__((ext_vector_type(8)));
 typedef float platform_f32x16 __attribute__((ext_vector_type(16)));
 typedef double platform_f64x8 __attribute__((ext_vector_type(8)));
@@ -34,9 +36,6 @@ static inline platform_f32x16 platform_fmaf(platform_f32x16 x, platform_f32x16 y
 }
 #else
 static inline bool platform_has_fma(void) { return false; }
-
-void platform_fma_by_lane(const double *x, const double *y, double *z);
-void platform_fmaf_by_lane(const float *x, const float *y, float *z);
 
 static inline platform_f64x8 platform_fma(platform_f64x8 x, platform_f64x8 y, platform_f64x8 z) {
   platform_fma_by_lane((const double *)&x, (const double *)&y, (double *)&z);

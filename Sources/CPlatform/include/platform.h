@@ -23,6 +23,10 @@ void swiftdpo_kernels_baseline(void *table);
 void swiftdpo_kernels_avx2(void *table);
 void swiftdpo_kernels_avx512(void *table);
 
+// z = x * y + z for eight doubles or sixteen floats, each rounded once.
+void platform_fma_by_lane(const double *x, const double *y, double *z);
+void platform_fmaf_by_lane(const float *x, const float *y, float *z);
+
 // The processors that this process may run on.
 int platform_processors(void);
 
