@@ -62,6 +62,16 @@ test-c: $(LIBRARY) ## The library through the header, in C11 and C++17
 test-python: $(STAMPS)/package $(STAMPS)/demo $(STAMPS)/test $(STAMPS)/torch ## The package, the shared object, the examples, the README
 	$(BIN)/python -m pytest
 
+.PHONY: test-exhaustive
+test-exhaustive: ## The elementary functions over every float (EVERY=n: over every n-th)
+	swift build --quiet -c release --product exhaustive
+	.build/release/exhaustive $(EVERY)
+
+.PHONY: test-arm64
+test-arm64: $(LIBRARY) ## The arm64 build under qemu: the C tests, and the same bits
+	tools/build-arm64.sh .build-arm64
+	$(MAKE) --no-print-directory -C Tests/C arm64 LIBRARY_DIR=$(abspath .build-arm64) PYTHON=$(PYTHON)
+
 .PHONY: lint
 lint: $(STAMPS)/lint ## Check every formatter's and linter's opinion
 	$(call say,swift format)
@@ -72,7 +82,7 @@ lint: $(STAMPS)/lint ## Check every formatter's and linter's opinion
 	$(MAKE) --silent -C Tests/C golden PYTHON=$(PYTHON)
 	$(TIDY) $(wildcard Tests/C/*.c) -- -std=c11 -DREAL_BITS=64 -Iinclude -Ibuild/consumers
 	$(TIDY) $(wildcard Tests/C/*.cpp) -- -std=c++17 -Iinclude
-	$(TIDY) $(wildcard Sources/CPlatform/*.c) -- -std=c11 -ISources/CPlatform/include
+	$(TIDY) $(wildcard Sources/C*/*.c) -- -std=gnu11 -ISources/CPlatform/include -ISources/CDispatch/include
 	$(TIDY) $(wildcard bindings/python/src/*.c) -- -std=c11 -DPy_LIMITED_API=0x030B0000 -Iinclude $(PYTHON_INCLUDES)
 	$(call say,ruff)
 	$(BIN)/ruff format --check --quiet .

@@ -27,6 +27,7 @@ let package = Package(
 
     // Implementation details, from the bottom up.
     .target(name: "CPlatform"),
+    .target(name: "CDispatch"),
     .target(name: "Elementary", dependencies: ["CPlatform"], swiftSettings: embedded),
     .target(name: "Preference", dependencies: ["Elementary"], swiftSettings: embedded),
     kernels("Kernels", define: "KERNELS_BASELINE", march: "x86-64"),
@@ -38,7 +39,9 @@ let package = Package(
       name: "SwiftDPO",
       // The baseline comes first: where the linker finds a helper of the standard library in several builds of the
       // kernels, it keeps the first, and that one must run on every machine.
-      dependencies: ["CSwiftDPO", "CPlatform", "Elementary", "Preference", "Kernels", "KernelsAVX2", "KernelsAVX512"],
+      dependencies: [
+        "CSwiftDPO", "CPlatform", "CDispatch", "Elementary", "Preference", "Kernels", "KernelsAVX2", "KernelsAVX512",
+      ],
       exclude: ["exports.map"],
       swiftSettings: embedded,
       linkerSettings: [
@@ -52,6 +55,13 @@ let package = Package(
           "-Xlinker", "-z", "-Xlinker", "nodelete",
         ]),
       ]),
+
+    // `make test-exhaustive`: the elementary functions over every float.
+    .target(
+      name: "ElementaryProbe", dependencies: ["Elementary"], path: "Tests/Exhaustive/Probe", swiftSettings: embedded),
+    .executableTarget(
+      name: "exhaustive", dependencies: ["ElementaryProbe"], path: "Tests/Exhaustive/Check",
+      linkerSettings: [.linkedLibrary("m")]),
 
     // The tests link the library as any user would, and never its objects: build the product `swiftdpo` first.
     .testTarget(

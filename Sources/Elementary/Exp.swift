@@ -21,8 +21,11 @@ import CPlatform
   let bounded = x.atLeast(-760).atMost(720)
   let shifted = bounded.fma(F64x8(repeating: 0x1.71547652b82fep0), rounder)  // log2(e)
   let n = shifted - rounder
-  // r = x - n ln 2, with ln 2 in two parts.
-  let r = n.fma(F64x8(repeating: -0x1.abc9e3b39803fp-56), n.fma(F64x8(repeating: -0x1.62e42fefa39efp-1), bounded))
+  // r = x - n ln 2, with ln 2 in two parts: the first product is exact, and so is the difference. What rounding the
+  // second takes from r is added back at the end.
+  let high = n.fma(F64x8(repeating: -ln2High), bounded)
+  let r = n.fma(F64x8(repeating: -ln2Low), high)
+  let lost = n.fma(F64x8(repeating: -ln2Low), high - r)
 
   var tail = F64x8(repeating: 2.5000072292151244e-08)
   tail = tail.fma(r, 2.7630233914958636e-07)
@@ -34,7 +37,7 @@ import CPlatform
   tail = tail.fma(r, 0.041666666666530267)
   tail = tail.fma(r, 0.16666666666666413)
   tail = tail.fma(r, 0.5000000000000011)
-  let power = 1 + tail.fma(r * r, r)
+  let power = 1 + (tail.fma(r * r, lost) + r)
 
   // 2^n in two factors: n reaches from below the smallest exponent to above the largest.
   let half = n.fma(F64x8(repeating: 0.5), rounder)

@@ -11,18 +11,6 @@
 #include <cpuid.h>
 #endif
 
-// Chooses the kernels for this machine, fills in their table and returns which they are (SwiftDPO/Dispatch.swift).
-int swiftdpo_load(void *table);
-
-// What swiftdpo_load found, constant from then on.
-const void *platform_kernels(void);
-int platform_isa_in_use(void);
-
-// Each build of the kernels fills in a table of its entry points (Preference/KernelTable.swift).
-void swiftdpo_kernels_baseline(void *table);
-void swiftdpo_kernels_avx2(void *table);
-void swiftdpo_kernels_avx512(void *table);
-
 // z = x * y + z for eight doubles or sixteen floats, each rounded once.
 void platform_fma_by_lane(const double *x, const double *y, double *z);
 void platform_fmaf_by_lane(const float *x, const float *y, float *z);

@@ -1,0 +1,100 @@
+// Every float, or every n-th, through the elementary functions, against libm in extended precision:
+//   exp (f32)    every x <= 0 and up to 88: within 1 ulp where the result is normal, 0 below
+//   exp (f64)    every x that is a float and whose result is finite and normal: within 1 ulp
+//   log (f64)    every positive float, subnormal ones among them: within 1 ulp
+//   log1p (f64)  every float in [0, 1]: within 1 ulp
+// Usage: exhaustive [n]
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void probe_exp_f32(ptrdiff_t count, const float *x, float *y);
+void probe_exp_f64(ptrdiff_t count, const double *x, double *y);
+void probe_log_f64(ptrdiff_t count, const double *x, double *y);
+void probe_log1p_f64(ptrdiff_t count, const double *x, double *y);
+
+enum { CHUNK = 4096 };
+
+typedef struct {
+  const char *name;
+  long long values, failures;
+  double worst; // in ulps
+  float worst_at;
+} tally;
+
+static void note(tally *t, float x, double ulps) {
+  t->values++;
+  if (!(ulps <= 1.0)) {
+    t->failures++;
+  }
+  if (!(ulps <= t->worst)) {
+    t->worst = ulps;
+    t->worst_at = x;
+  }
+}
+
+static double ulps_f32(float got, long double exact) {
+  const float near = (float)exact;
+  const double ulp = (double)nextafterf(fabsf(near), INFINITY) - fabs((double)near);
+  return (double)(fabsl((long double)got - exact) / ulp);
+}
+
+static double ulps_f64(double got, long double exact) {
+  if ((long double)got == exact) return 0;
+  const double near = (double)exact;
+  const long double ulp = (long double)nextafter(fabs(near), INFINITY) - fabsl((long double)near);
+  return (double)(fabsl((long double)got - exact) / ulp);
+}
+
+int main(int argc, char **argv) {
+  const uint32_t step = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 1;
+  if (step == 0) return fprintf(stderr, "usage: exhaustive [n >= 1]\n"), 2;
+  tally exp32 = {.name = "exp f32"}, exp64 = {.name = "exp f64"}, log64 = {.name = "log f64"};
+  tally log1p64 = {.name = "log1p f64"};
+  static float x[CHUNK], e[CHUNK];
+  static double wide[CHUNK], unit[CHUNK], exponential[CHUNK], logarithm[CHUNK], log1ps[CHUNK];
+
+  for (uint64_t bits = 0; bits < UINT64_C(1) << 32; bits += (uint64_t)step * CHUNK) {
+    for (int i = 0; i < CHUNK; i++) {
+      const uint32_t pattern = (uint32_t)(bits + (uint64_t)i * step);
+      memcpy(&x[i], &pattern, sizeof pattern);
+      wide[i] = x[i];
+      unit[i] = x[i] >= 0 && x[i] <= 1 ? x[i] : 0;
+    }
+    probe_exp_f32(CHUNK, x, e);
+    probe_exp_f64(CHUNK, wide, exponential);
+    probe_log_f64(CHUNK, wide, logarithm);
+    probe_log1p_f64(CHUNK, unit, log1ps);
+    for (int i = 0; i < CHUNK && bits + (uint64_t)i * step < UINT64_C(1) << 32; i++) {
+      if (isnan(x[i])) {
+        note(&exp32, x[i], isnan(e[i]) ? 0 : INFINITY);
+        note(&exp64, x[i], isnan(exponential[i]) ? 0 : INFINITY);
+        note(&log64, x[i], isnan(logarithm[i]) ? 0 : INFINITY);
+        continue;
+      }
+      if (x[i] <= 88) {
+        const long double exact = expl((long double)x[i]);
+        if (exact >= 0x1p-126L)
+          note(&exp32, x[i], ulps_f32(e[i], exact));
+        else
+          note(&exp32, x[i], e[i] == 0 ? 0 : INFINITY);
+      }
+      if (fabsf(x[i]) <= 700) note(&exp64, x[i], ulps_f64(exponential[i], expl((long double)x[i])));
+      if (x[i] > 0 && isfinite(x[i])) note(&log64, x[i], ulps_f64(logarithm[i], logl((long double)x[i])));
+      if (x[i] < 0) note(&log64, x[i], isnan(logarithm[i]) ? 0 : INFINITY);
+      if (x[i] >= 0 && x[i] <= 1) note(&log1p64, x[i], ulps_f64(log1ps[i], log1pl((long double)x[i])));
+    }
+  }
+
+  int failed = 0;
+  const tally *all[] = {&exp32, &exp64, &log64, &log1p64};
+  for (int i = 0; i < 4; i++) {
+    printf("%-10s %11lld values, worst %.3f ulp at %a, %lld above 1 ulp\n", all[i]->name, all[i]->values, all[i]->worst,
+           (double)all[i]->worst_at, all[i]->failures);
+    failed |= all[i]->failures != 0 || all[i]->values == 0;
+  }
+  return failed;
+}

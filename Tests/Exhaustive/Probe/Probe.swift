@@ -1,0 +1,32 @@
+import Elementary
+
+// The elementary functions over arrays, for the exhaustive test alone: the library does not export them.
+
+@_cdecl("probe_exp_f32")
+public func probeExpF32(_ count: Int, _ x: UnsafePointer<Float>, _ y: UnsafeMutablePointer<Float>) {
+  for start in stride(from: 0, to: count, by: 16) {
+    let values = UnsafeRawPointer(x + start).loadUnaligned(as: F32x16.self)
+    UnsafeMutableRawPointer(y + start).storeBytes(of: expNonPositive(values), as: F32x16.self)
+  }
+}
+
+@_cdecl("probe_exp_f64")
+public func probeExpF64(_ count: Int, _ x: UnsafePointer<Double>, _ y: UnsafeMutablePointer<Double>) {
+  for start in stride(from: 0, to: count, by: 8) {
+    ElementType.f64.store8(exp(ElementType.f64.load8(x, start)), y, start)
+  }
+}
+
+@_cdecl("probe_log_f64")
+public func probeLogF64(_ count: Int, _ x: UnsafePointer<Double>, _ y: UnsafeMutablePointer<Double>) {
+  for start in stride(from: 0, to: count, by: 8) {
+    ElementType.f64.store8(log(ElementType.f64.load8(x, start)), y, start)
+  }
+}
+
+@_cdecl("probe_log1p_f64")
+public func probeLog1pF64(_ count: Int, _ x: UnsafePointer<Double>, _ y: UnsafeMutablePointer<Double>) {
+  for start in stride(from: 0, to: count, by: 8) {
+    ElementType.f64.store8(log1pOfUnit(ElementType.f64.load8(x, start)), y, start)
+  }
+}
