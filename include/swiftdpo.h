@@ -256,8 +256,9 @@ swiftdpo_status swiftdpo_dpo_loss_f64(const swiftdpo_pairs_f64 *pairs, const swi
  * (Plackett 1975; Luce 1959; for policies Rafailov et al. 2023, appendix A.3.) K = 2 gives exactly the numbers of
  * swiftdpo_dpo_loss. K = 1 has loss 0. The gradients of a group sum to 0. Time is linear in K; the loss is finite for
  * all finite scores, however far apart.
- * Accuracy (f64): losses and gradients within 4 ulp for K up to 32, and of the order of the exact sum's own rounding
- * beyond. Groups of more than 64 items take temporary memory of 16 * K doubles for each eight groups in work.
+ * Accuracy (f64): losses within 4 ulp for K up to 32 and 4 + sqrt(K) ulp beyond; gradients within 4 + sqrt(K) ulp of
+ * the larger of the two terms above. f32: rounded from double. Groups of more than 64 items take temporary memory of
+ * 16 * K doubles for each eight groups in work.
  */
 
 /** A batch of groups of responses, each group ranked. */

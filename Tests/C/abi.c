@@ -26,7 +26,10 @@ void test_abi(void) {
   CHECK_INIT(swiftdpo_ranking_results_f32, SWIFTDPO_RANKING_RESULTS_F32_INIT);
   CHECK_INIT(swiftdpo_ranking_results_f64, SWIFTDPO_RANKING_RESULTS_F64_INIT);
   CHECK_INIT(swiftdpo_logits_f32, SWIFTDPO_LOGITS_F32_INIT);
+  CHECK_INIT(swiftdpo_logits_f64, SWIFTDPO_LOGITS_F64_INIT);
+  CHECK_INIT(swiftdpo_logits_half, SWIFTDPO_LOGITS_HALF_INIT);
   CHECK_INIT(swiftdpo_logps_results, SWIFTDPO_LOGPS_RESULTS_INIT);
+  CHECK_INIT(swiftdpo_shard_statistics, SWIFTDPO_SHARD_STATISTICS_INIT);
 
   /* Padding at the end, so field by field. */
   const swiftdpo_logps_options by_macro = SWIFTDPO_LOGPS_OPTIONS_INIT;
@@ -36,6 +39,9 @@ void test_abi(void) {
   CHECK(by_function.ignore_index == -100 && by_macro.ignore_index == -100);
   CHECK(by_function.shift == 1 && by_macro.shift == 1);
   CHECK(by_function.average == 0 && by_macro.average == 0);
+  CHECK(by_function.logit_scale == 1 && by_macro.logit_scale == 1);
+  CHECK(by_function.softcap == 0 && by_macro.softcap == 0);
+  CHECK(by_function.ld_alpha == 1 && by_macro.ld_alpha == 1);
   CHECK(by_function.nonfinite == SWIFTDPO_NONFINITE_ERROR && by_macro.nonfinite == SWIFTDPO_NONFINITE_ERROR);
   swiftdpo_logps_options_init(NULL);
 

@@ -26,11 +26,17 @@ PIN(SWIFTDPO_ERROR_LABEL_SMOOTHING == 21);
 PIN(SWIFTDPO_ERROR_REDUCTION == 22);
 PIN(SWIFTDPO_ERROR_NONFINITE_POLICY == 23);
 PIN(SWIFTDPO_ERROR_FLAG == 24);
+PIN(SWIFTDPO_ERROR_LOGIT_SCALE == 25);
+PIN(SWIFTDPO_ERROR_SOFTCAP == 26);
+PIN(SWIFTDPO_ERROR_LD_ALPHA == 27);
+PIN(SWIFTDPO_ERROR_THREADS == 28);
+PIN(SWIFTDPO_ERROR_SHARDED == 29);
 PIN(SWIFTDPO_ERROR_NONFINITE == 30);
 PIN(SWIFTDPO_ERROR_LABEL == 31);
 PIN(SWIFTDPO_ERROR_NOT_A_RANKING == 32);
 PIN(SWIFTDPO_ERROR_SOFT_LABEL == 33);
 PIN(SWIFTDPO_ERROR_WEIGHT == 34);
+PIN(SWIFTDPO_ERROR_OFFSETS == 35);
 PIN(SWIFTDPO_ERROR_OUT_OF_MEMORY == 40);
 
 PIN(SWIFTDPO_REDUCTION_MEAN == 0);
@@ -38,6 +44,9 @@ PIN(SWIFTDPO_REDUCTION_SUM == 1);
 PIN(SWIFTDPO_REDUCTION_NONE == 2);
 PIN(SWIFTDPO_NONFINITE_ERROR == 0);
 PIN(SWIFTDPO_NONFINITE_PROPAGATE == 1);
+PIN(SWIFTDPO_ROW_SOUND == 0);
+PIN(SWIFTDPO_ROW_IMPOSSIBLE == 1);
+PIN(SWIFTDPO_ROW_NONFINITE == 2);
 
 /* On machines with 64-bit pointers. Structs of one word per field have no other layout than their order. */
 #if SIZE_MAX == UINT64_MAX
@@ -61,12 +70,22 @@ PIN(sizeof(swiftdpo_plackett_luce_options) == 3 * 8);
 PIN(offsetof(swiftdpo_plackett_luce_options, nonfinite) == 2 * 8 + 4);
 PIN(sizeof(swiftdpo_ranking_results_f32) == 6 * 8);
 PIN(sizeof(swiftdpo_ranking_results_f64) == 6 * 8);
-PIN(sizeof(swiftdpo_logits_f32) == 7 * 8);
-PIN(offsetof(swiftdpo_logits_f32, row_stride) == 5 * 8);
-PIN(sizeof(swiftdpo_logps_options) == 4 * 8);
-PIN(offsetof(swiftdpo_logps_options, nonfinite) == 3 * 8);
-PIN(sizeof(swiftdpo_logps_results) == 5 * 8);
-PIN(sizeof(swiftdpo_build) == 4 * 8);
+PIN(sizeof(swiftdpo_logits_f32) == 13 * 8);
+PIN(sizeof(swiftdpo_logits_f64) == 13 * 8);
+PIN(sizeof(swiftdpo_logits_half) == 13 * 8);
+PIN(offsetof(swiftdpo_logits_half, row_stride) == 5 * 8);
+PIN(offsetof(swiftdpo_logits_half, offsets) == 8 * 8);
+PIN(offsetof(swiftdpo_logits_half, vocab_start) == 12 * 8);
+PIN(sizeof(swiftdpo_logps_options) == 7 * 8);
+PIN(offsetof(swiftdpo_logps_options, average) == 2 * 8 + 4);
+PIN(offsetof(swiftdpo_logps_options, logit_scale) == 3 * 8);
+PIN(offsetof(swiftdpo_logps_options, nonfinite) == 6 * 8);
+PIN(sizeof(swiftdpo_logps_results) == 10 * 8);
+PIN(offsetof(swiftdpo_logps_results, log_normalizers) == 4 * 8);
+PIN(offsetof(swiftdpo_logps_results, row_flags) == 9 * 8);
+PIN(sizeof(swiftdpo_shard_statistics) == 4 * 8);
+PIN(sizeof(swiftdpo_build) == 5 * 8);
+PIN(offsetof(swiftdpo_build, num_threads) == 4 * 8);
 #endif
 
 #endif

@@ -25,11 +25,17 @@ static void test_status_strings(void) {
       SWIFTDPO_ERROR_REDUCTION,
       SWIFTDPO_ERROR_NONFINITE_POLICY,
       SWIFTDPO_ERROR_FLAG,
+      SWIFTDPO_ERROR_LOGIT_SCALE,
+      SWIFTDPO_ERROR_SOFTCAP,
+      SWIFTDPO_ERROR_LD_ALPHA,
+      SWIFTDPO_ERROR_THREADS,
+      SWIFTDPO_ERROR_SHARDED,
       SWIFTDPO_ERROR_NONFINITE,
       SWIFTDPO_ERROR_LABEL,
       SWIFTDPO_ERROR_NOT_A_RANKING,
       SWIFTDPO_ERROR_SOFT_LABEL,
       SWIFTDPO_ERROR_WEIGHT,
+      SWIFTDPO_ERROR_OFFSETS,
       SWIFTDPO_ERROR_OUT_OF_MEMORY,
   };
   enum { COUNT = sizeof statuses / sizeof *statuses };
@@ -55,12 +61,25 @@ static void test_build_info(void) {
   CHECK(strstr(build.compiler, "Swift") != NULL);
   const char *set = build.instruction_set;
   CHECK(same_text(set, "baseline") || same_text(set, "avx2") || same_text(set, "avx512") || same_text(set, "neon"));
+  CHECK(build.num_threads == swiftdpo_num_threads());
 
   CHECK_STATUS(SWIFTDPO_ERROR_NULL_POINTER, swiftdpo_build_info(NULL));
   build.struct_size = 0;
   build.version = "untouched";
   CHECK_STATUS(SWIFTDPO_ERROR_STRUCT_SIZE, swiftdpo_build_info(&build));
   CHECK(same_text(build.version, "untouched"));
+}
+
+static void test_number_of_threads(void) {
+  const int32_t at_first = swiftdpo_num_threads();
+  CHECK(at_first >= 1);
+  CHECK_OK(swiftdpo_set_num_threads(3));
+  CHECK(swiftdpo_num_threads() == 3);
+  CHECK_STATUS(SWIFTDPO_ERROR_THREADS, swiftdpo_set_num_threads(-1));
+  CHECK_STATUS(SWIFTDPO_ERROR_THREADS, swiftdpo_set_num_threads(1025));
+  CHECK(swiftdpo_num_threads() == 3);
+  CHECK_OK(swiftdpo_set_num_threads(0));
+  CHECK(swiftdpo_num_threads() == at_first);
 }
 
 /** A program compiled against a newer header works as long as it asks for nothing new. */
@@ -90,5 +109,6 @@ void test_library(void) {
   test_versions();
   test_status_strings();
   test_build_info();
+  test_number_of_threads();
   test_structs_of_a_newer_header();
 }

@@ -60,18 +60,16 @@ static swiftdpo_status backward(const double *log_normalizers, float *gradient) 
 
 static size_t stride(void) { return b.input.row_stride ? b.input.row_stride : b.input.vocab_size; }
 
-/** Labels per sequence that can count: all but the first with shift. */
-static size_t scored(void) {
-  const size_t T = b.input.sequence_length;
-  return b.options.shift ? (T ? T - 1 : 0) : T;
-}
-
 static const float *row_at(size_t sequence, size_t t) {
   return b.logits + (sequence * b.input.sequence_length + t) * stride();
 }
 
+/** The label that the logits at t score. With shift the last ones of a sequence score none. */
 static int64_t label_at(size_t sequence, size_t t) {
-  return b.labels[sequence * b.input.sequence_length + t + (b.options.shift ? 1 : 0)];
+  const size_t position = t + (b.options.shift ? 1 : 0);
+  if (position == b.input.sequence_length)
+    return b.options.ignore_index;
+  return b.labels[sequence * b.input.sequence_length + position];
 }
 
 static long double log_sum_exp(const float *row) {
@@ -87,8 +85,8 @@ static void check_forward(void) {
   for (size_t s = 0; s < b.input.num_sequences; s++) {
     long double logp = 0;
     int64_t tokens = 0;
-    for (size_t t = 0; t < scored(); t++) {
-      const size_t at = s * scored() + t;
+    for (size_t t = 0; t < b.input.sequence_length; t++) {
+      const size_t at = s * b.input.sequence_length + t;
       const int64_t label = label_at(s, t);
       if (label == b.options.ignore_index) {
         CHECK(b.token_logps[at] == 0 && b.log_normalizers[at] == 0);
@@ -111,7 +109,7 @@ static void check_gradient(const float *gradient) {
   for (size_t s = 0; s < b.input.num_sequences; s++)
     for (size_t t = 0; t < b.input.sequence_length; t++) {
       const float *row = gradient + (s * b.input.sequence_length + t) * stride();
-      const int64_t label = t < scored() ? label_at(s, t) : b.options.ignore_index;
+      const int64_t label = label_at(s, t);
       if (label == b.options.ignore_index) {
         for (size_t v = 0; v < b.input.vocab_size; v++)
           CHECK(row[v] == 0);

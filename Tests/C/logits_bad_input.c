@@ -4,16 +4,16 @@
 #include "check.h"
 #include "refused.h"
 
-enum { B = 3, T = 4, V = 6, ROWS = B * T, SCORED = B * (T - 1), STRIDE = V + 2 };
+enum { B = 3, T = 4, V = 6, ROWS = B * T, STRIDE = V + 2 };
 
 typedef struct fixture {
   struct {
     float logits[ROWS * STRIDE];
     int64_t labels[ROWS];
-    double grad_logps[B], log_normalizers[SCORED];
+    double grad_logps[B], log_normalizers[ROWS];
   } read;
   struct {
-    double logps[B], token_logps[SCORED], log_normalizers[SCORED];
+    double logps[B], token_logps[ROWS], log_normalizers[ROWS];
     int64_t num_tokens[B];
     float grad_logits[ROWS * STRIDE + 1];
   } written;
@@ -71,12 +71,12 @@ static void test_counts(void) {
   const size_t half = (size_t)1 << (sizeof(size_t) * 4);
   REFUSED(SWIFTDPO_ERROR_COUNT, "vocab_size", 0, f.logits.vocab_size = 0; f.logits.row_stride = 0);
   REFUSED(SWIFTDPO_ERROR_STRIDE, "row_stride", 0, f.logits.row_stride = V - 1);
-  REFUSED(SWIFTDPO_ERROR_SIZE_OVERFLOW, "num_sequences", 0, f.logits.num_sequences = f.logits.sequence_length = half);
+  REFUSED(SWIFTDPO_ERROR_SIZE_OVERFLOW, "sequence_length", 0, f.logits.num_sequences = f.logits.sequence_length = half);
   REFUSED(SWIFTDPO_ERROR_SIZE_OVERFLOW, "vocab_size", 0, f.logits.vocab_size = SIZE_MAX; f.logits.row_stride = 0);
   REFUSED(SWIFTDPO_ERROR_SIZE_OVERFLOW, "row_stride", 0, f.logits.row_stride = SIZE_MAX);
   REFUSED(SWIFTDPO_ERROR_SIZE_OVERFLOW, "row_stride", 0, f.logits.row_stride = SIZE_MAX / 16);
   REFUSED(SWIFTDPO_ERROR_SIZE_OVERFLOW, "logits", 0, f.logits.row_stride = SIZE_MAX / sizeof(float) / ROWS);
-  REFUSED(SWIFTDPO_ERROR_SIZE_OVERFLOW, "num_sequences", 0, f.logits.sequence_length = SIZE_MAX / 2 + 1);
+  REFUSED(SWIFTDPO_ERROR_SIZE_OVERFLOW, "sequence_length", 0, f.logits.sequence_length = SIZE_MAX / 2 + 1);
 }
 
 static void test_options(void) {

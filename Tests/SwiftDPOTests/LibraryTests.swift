@@ -17,13 +17,14 @@ import Testing
       String(cString: build.version) == "\(SWIFTDPO_VERSION_MAJOR).\(SWIFTDPO_VERSION_MINOR).\(SWIFTDPO_VERSION_PATCH)")
     #expect(String(cString: build.compiler).hasPrefix("Swift "))
     #expect(["baseline", "avx2", "avx512", "neon"].contains(String(cString: build.instruction_set)))
+    #expect(build.num_threads == swiftdpo_num_threads())
   }
 
   @Test func `every status has a sentence, and so has every other number`() {
-    let known = [0, 10, 11, 12, 13, 14, 15, 16, 20, 21, 22, 23, 24, 30, 31, 32, 33, 34, 40]
+    let known = [0, 10, 11, 12, 13, 14, 15, 16, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 40]
     func sentence(_ value: UInt32) -> String { String(cString: swiftdpo_status_string(swiftdpo_status(value))) }
     #expect(Set(known.map { sentence(UInt32($0)) }).count == known.count)
-    for value: UInt32 in [1, 9, 17, 25, 35, 41, 1000, .max] { #expect(sentence(value) == sentence(99)) }
+    for value: UInt32 in [1, 9, 17, 36, 41, 1000, .max] { #expect(sentence(value) == sentence(99)) }
   }
 
   @Test func `an init function sets what the manual says`() {
@@ -33,6 +34,9 @@ import Testing
     #expect(options.ignore_index == -100)
     #expect(options.shift == 1)
     #expect(options.average == 0)
+    #expect(options.logit_scale == 1)
+    #expect(options.softcap == 0)
+    #expect(options.ld_alpha == 1)
     #expect(options.nonfinite == SWIFTDPO_NONFINITE_ERROR)
   }
 }

@@ -27,12 +27,11 @@ struct Logits {
   }
 
   var length: Int { sequences == 0 ? 0 : labels.count / sequences }
-  var scoredLength: Int { options.shift == 1 ? max(length - 1, 0) : length }
 
   func logps() throws(Refusal) -> Logps {
     var logps = [Double](repeating: .nan, count: sequences)
     var numTokens = [Int64](repeating: -1, count: sequences)
-    var tokenLogps = [Double](repeating: .nan, count: sequences * scoredLength)
+    var tokenLogps = [Double](repeating: .nan, count: sequences * length)
     var logNormalizers = tokenLogps
     try withInput { (input, options) throws(Refusal) in
       func call(

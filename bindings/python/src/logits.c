@@ -63,13 +63,6 @@ static swiftdpo_logits_f32 describe(const operand *in, size_t row_stride) {
   };
 }
 
-/** (B, L): the positions that score a label. */
-static void scored_shape(npy_intp *scored, const operand *in, int shift) {
-  const npy_intp *shape = PyArray_DIMS(in[LOGITS].array);
-  scored[0] = shape[0];
-  scored[1] = shift && shape[1] > 0 ? shape[1] - 1 : shape[1];
-}
-
 PyObject *core_sequence_logps(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs) {
   operand in[NUM_INPUTS] = {
       {"logits", "logits", NULL},
@@ -84,13 +77,12 @@ PyObject *core_sequence_logps(PyObject *Py_UNUSED(module), PyObject *const *args
     goto done;
   if (take(in, &row_stride, &options, args, args + NUM_INPUTS) < 0)
     goto done;
-  npy_intp scored[2];
-  scored_shape(scored, in, options.shift);
-  if (new_arrays(&out[LOGPS], 1, 1, scored, NPY_DOUBLE) < 0)
+  const npy_intp *shape = PyArray_DIMS(in[LOGITS].array);
+  if (new_arrays(&out[LOGPS], 1, 1, shape, NPY_DOUBLE) < 0)
     goto done;
-  if (new_arrays(&out[NUM_TOKENS], 1, 1, scored, NPY_INT64) < 0)
+  if (new_arrays(&out[NUM_TOKENS], 1, 1, shape, NPY_INT64) < 0)
     goto done;
-  if (new_arrays(&out[TOKEN_LOGPS], 2, 2, scored, NPY_DOUBLE) < 0)
+  if (new_arrays(&out[TOKEN_LOGPS], 2, 2, shape, NPY_DOUBLE) < 0)
     goto done;
 
   const swiftdpo_logits_f32 logits = describe(in, row_stride);
@@ -160,15 +152,14 @@ PyObject *core_sequence_logps_backward(PyObject *Py_UNUSED(module), PyObject *co
     goto done;
   if (take(in, &row_stride, &options, args, args + NUM_BACKWARD) < 0)
     goto done;
-  npy_intp scored[2];
-  scored_shape(scored, in, options.shift);
+  const npy_intp *shape = PyArray_DIMS(in[LOGITS].array);
   if (take_converted(&in[GRAD_LOGPS], args[GRAD_LOGPS], NPY_DOUBLE) < 0)
     goto done;
-  if (check_shape(&in[GRAD_LOGPS], 1, scored, "an element for each sequence") < 0)
+  if (check_shape(&in[GRAD_LOGPS], 1, shape, "an element for each sequence") < 0)
     goto done;
   if (args[LOG_NORMALIZERS] != Py_None && take_converted(&in[LOG_NORMALIZERS], args[LOG_NORMALIZERS], NPY_DOUBLE) < 0)
     goto done;
-  if (check_shape(&in[LOG_NORMALIZERS], 2, scored, "an element for each position that scores a label") < 0)
+  if (check_shape(&in[LOG_NORMALIZERS], 2, shape, "an element for each row of logits") < 0)
     goto done;
   if (take_out(in, &row_stride, args[OUT]) < 0)
     goto done;

@@ -28,7 +28,7 @@ class SequenceLogps(NamedTuple):
     token_logps: npt.NDArray[np.float64]
     """(B, L): log-probability of each label; 0 where it does not count."""
     log_normalizers: npt.NDArray[np.float64]
-    """(B, L): log-sum-exp of each row, which spares the backward pass a reading; 0 where it was not read."""
+    """(B, T): log-sum-exp of each row, which spares the backward pass a reading; 0 where it was not read."""
     options: LogpsOptions
     """The options of the call, so that the backward pass has the same."""
 
@@ -86,7 +86,10 @@ def sequence_logps(
     (array([-2.7726]), array([2]))
     """
     options = LogpsOptions(ignore_index, shift, average, nonfinite)
-    return SequenceLogps(*_core.sequence_logps(logits, labels, *options), options)
+    logps, num_tokens, token_logps, log_normalizers = _core.sequence_logps(logits, labels, *options)
+    if shift:  # The last position scores nothing.
+        token_logps = token_logps[:, :-1]
+    return SequenceLogps(logps, num_tokens, token_logps, log_normalizers, options)
 
 
 def sequence_logps_backward(

@@ -199,6 +199,7 @@ def sequence_logps(logits, labels, *, ignore_index=-100, shift=True, average=Fal
     for index in zip(*np.nonzero(counts), strict=True):
         log_probabilities, normalizers[index] = log_softmax(rows[index])
         token_logps[index] = log_probabilities[labels[index]]
+    normalizers = np.pad(normalizers, ((0, 0), (0, logits.shape[1] - rows.shape[1])))  # one for each row
     num_tokens = counts.sum(axis=1)
     logps = np.array([math.fsum(tokens) for tokens in token_logps])
     if average:

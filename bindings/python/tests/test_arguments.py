@@ -185,7 +185,7 @@ def test_empty_batches():
     assert swiftdpo.dpo_loss([], [], [], []).losses.shape == (0,)
     assert swiftdpo.plackett_luce_loss(np.empty((0, 4), np.float32)).rewards.shape == (0, 4)
     forward = swiftdpo.sequence_logps(np.empty((0, 3, 2), np.float32), np.empty((0, 3), np.int64))
-    assert [field.shape for field in forward[:4]] == [(0,), (0,), (0, 2), (0, 2)]
+    assert [field.shape for field in forward[:4]] == [(0,), (0,), (0, 2), (0, 3)]
     forward = swiftdpo.sequence_logps(np.empty((2, 0, 2), np.float32), np.empty((2, 0), np.int64))
     assert [field.shape for field in forward[:4]] == [(2,), (2,), (2, 0), (2, 0)]
 

@@ -300,7 +300,7 @@ def test_shape_of_the_gradient_by_logps():
 
 def test_forward_of_other_logits():
     other = swiftdpo.sequence_logps(np.zeros((B, 2, V), np.float32), [[0, 0]] * B)
-    message = "forward.log_normalizers has shape (3, 1); expected (3, 3)"
+    message = "forward.log_normalizers has shape (3, 2); expected (3, 4)"
     refuse("sequence_logps_backward", ValueError, message, forward=other)
 
 
