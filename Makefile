@@ -82,7 +82,7 @@ lint: $(STAMPS)/lint ## Check every formatter's and linter's opinion
 	$(MAKE) --silent -C Tests/C golden PYTHON=$(PYTHON)
 	$(TIDY) $(wildcard Tests/C/*.c) -- -std=c11 -DREAL_BITS=64 -Iinclude -Ibuild/consumers
 	$(TIDY) $(wildcard Tests/C/*.cpp) -- -std=c++17 -Iinclude
-	$(TIDY) $(wildcard Sources/C*/*.c) -- -std=gnu11 -ISources/CPlatform/include -ISources/CDispatch/include
+	$(TIDY) $(wildcard Sources/C*/*.c) -- -std=gnu11 -ISources/CPlatform/include -ISources/CKernelChoice/include
 	$(TIDY) $(wildcard bindings/python/src/*.c) -- -std=c11 -DPy_LIMITED_API=0x030B0000 -Iinclude $(PYTHON_INCLUDES)
 	$(call say,ruff)
 	$(BIN)/ruff format --check --quiet .

@@ -7,6 +7,9 @@ let embedded: [SwiftSetting] = [
   .unsafeFlags(["-wmo", "-Xfrontend", "-function-sections", "-file-prefix-map", "\(Context.packageDirectory)=."]),
 ]
 
+// No path of the building machine enters the library.
+let portable: [CSetting] = [.unsafeFlags(["-ffile-prefix-map=\(Context.packageDirectory)=."])]
+
 // The kernels are one folder, compiled once for each instruction set through symbolic links. The door picks a build at
 // load. `-Ounchecked`: their indices were checked at the door.
 func kernels(_ name: String, define: String, march: String) -> Target {
@@ -26,8 +29,8 @@ let package = Package(
     .systemLibrary(name: "CSwiftDPO", path: "include"),
 
     // Implementation details, from the bottom up.
-    .target(name: "CPlatform"),
-    .target(name: "CDispatch"),
+    .target(name: "CPlatform", cSettings: portable),
+    .target(name: "CKernelChoice", cSettings: portable),
     .target(name: "Elementary", dependencies: ["CPlatform"], swiftSettings: embedded),
     .target(name: "Preference", dependencies: ["Elementary"], swiftSettings: embedded),
     kernels("Kernels", define: "KERNELS_BASELINE", march: "x86-64"),
@@ -40,7 +43,7 @@ let package = Package(
       // The baseline comes first: where the linker finds a helper of the standard library in several builds of the
       // kernels, it keeps the first, and that one must run on every machine.
       dependencies: [
-        "CSwiftDPO", "CPlatform", "CDispatch", "Elementary", "Preference", "Kernels", "KernelsAVX2", "KernelsAVX512",
+        "CSwiftDPO", "CPlatform", "CKernelChoice", "Elementary", "Preference", "Kernels", "KernelsAVX2", "KernelsAVX512",
       ],
       exclude: ["exports.map"],
       swiftSettings: embedded,
@@ -49,7 +52,7 @@ let package = Package(
         .unsafeFlags([
           "-Xlinker", "-soname=libswiftdpo.so.0",
           "-Xlinker", "--version-script=\(Context.packageDirectory)/Sources/SwiftDPO/exports.map",
-          "-Xlinker", "--gc-sections",
+          "-Xlinker", "--gc-sections", "-Xlinker", "--strip-debug",
           "-Xlinker", "-z", "-Xlinker", "defs",
           // The workers run the library's code: it stays until the process ends.
           "-Xlinker", "-z", "-Xlinker", "nodelete",

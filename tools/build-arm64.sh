@@ -14,7 +14,8 @@ module() {
   local name=$1
   shift
   swiftc -target aarch64-none-none-elf -enable-experimental-feature Embedded -swift-version 6 -wmo -parse-as-library \
-    -Xfrontend -function-sections -file-prefix-map "$PWD=." -I "$out" -I include -I Sources/CPlatform/include -I Sources/CDispatch/include \
+    -Xfrontend -function-sections -file-prefix-map "$PWD=." -I "$out" -I include \
+    -I Sources/CPlatform/include -I Sources/CKernelChoice/include \
     -Xcc -fPIC -Xcc -isystem -Xcc "/usr/$cross/include" -module-name "$name" "$@" \
     -emit-module -emit-module-path "$out/$name.swiftmodule" -c Sources/"$name"/*.swift -o "$out/$name.o"
 }
@@ -24,7 +25,7 @@ module Kernels -Ounchecked -D KERNELS_BASELINE
 module SwiftDPO -O
 
 for source in Sources/C*/*.c; do
-  $cross-gcc -std=gnu11 -O2 -fPIC -ISources/CPlatform/include -ISources/CDispatch/include -c "$source" -o "$out/$(basename "$source" .c).o"
+  $cross-gcc -std=gnu11 -O2 -fPIC -ISources/CPlatform/include -ISources/CKernelChoice/include -c "$source" -o "$out/$(basename "$source" .c).o"
 done
 $cross-gcc -shared -o "$out/libswiftdpo.so.0" "$out"/*.o -Wl,-soname=libswiftdpo.so.0 \
   -Wl,--version-script=Sources/SwiftDPO/exports.map -Wl,--gc-sections -Wl,-z,defs -Wl,-z,nodelete -lm -lpthread

@@ -1,4 +1,4 @@
-import CDispatch
+import CKernelChoice
 import CPlatform
 import Elementary
 import Preference
@@ -23,7 +23,7 @@ enum InstructionSet: Int32 {
     }
   }
 
-  static var inUse: InstructionSet { InstructionSet(rawValue: dispatch_isa()) ?? .baseline }
+  static var inUse: InstructionSet { InstructionSet(rawValue: chosen_isa()) ?? .baseline }
 
   /// The best that this machine has, or a lesser one that SWIFTDPO_ISA names.
   static func choose() -> InstructionSet {
@@ -55,7 +55,7 @@ public func swiftdpo_load(_ table: UnsafeMutableRawPointer!) -> Int32 {
 
 /// The kernels chosen at load.
 var kernels: KernelTable {
-  @inline(__always) _read { yield dispatch_kernels().assumingMemoryBound(to: KernelTable.self).pointee }
+  @inline(__always) _read { yield chosen_kernels().assumingMemoryBound(to: KernelTable.self).pointee }
 }
 
 extension StaticString {

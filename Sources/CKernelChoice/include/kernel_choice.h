@@ -1,6 +1,6 @@
 // The kernels that this process uses, chosen when the library is loaded.
-#ifndef SWIFTDPO_DISPATCH_H
-#define SWIFTDPO_DISPATCH_H
+#ifndef SWIFTDPO_KERNEL_CHOICE_H
+#define SWIFTDPO_KERNEL_CHOICE_H
 
 // Chooses the kernels for this machine, fills in their table and returns which they are (SwiftDPO/Dispatch.swift).
 int swiftdpo_load(void *table);
@@ -11,7 +11,7 @@ void swiftdpo_kernels_avx2(void *table);
 void swiftdpo_kernels_avx512(void *table);
 
 // What swiftdpo_load found, constant from then on.
-const void *dispatch_kernels(void);
-int dispatch_isa(void);
+const void *chosen_kernels(void);
+int chosen_isa(void);
 
 #endif

@@ -1,0 +1,186 @@
+/* Prints a hash of the results of each family of calls, a line each: "name hash". The lines are the same on every
+ * machine, instruction set and number of threads; Tests/Golden/bits.txt pins them from release to release.
+ * Inputs are made from integers alone, so that no library's rounding can differ. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "swiftdpo.h"
+
+enum { PAIRS = 1003, GROUPS = 59, GROUP_SIZE = 17, SEQUENCES = 3, LENGTH = 9, ROWS = SEQUENCES * LENGTH, VOCAB = 5003 };
+enum { LOGITS = ROWS * VOCAB };
+
+/* FNV-1a over the bytes of results. All platforms of the library are little-endian. */
+static uint64_t hash;
+
+static void begin(void) { hash = UINT64_C(0xcbf29ce484222325); }
+
+static void mix(const void *bytes, size_t count) {
+  for (size_t i = 0; i < count; i++)
+    hash = (hash ^ ((const unsigned char *)bytes)[i]) * UINT64_C(0x100000001b3);
+}
+
+static void end(const char *name, swiftdpo_status status) {
+  if (status != SWIFTDPO_OK) {
+    fprintf(stderr, "%s: %s\n", name, swiftdpo_status_string(status));
+    exit(1);
+  }
+  printf("%s %016llx\n", name, (unsigned long long)hash);
+}
+
+/** SplitMix64 (Steele et al. 2014): a number of [0, 2^53). */
+static uint64_t random_53(void) {
+  static uint64_t state;
+  uint64_t z = state += UINT64_C(0x9e3779b97f4a7c15);
+  z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+  z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+  return (z ^ (z >> 31)) >> 11;
+}
+
+/** A multiple of 2^-20 in [-2^exponent, 2^exponent): exact in float for exponents up to 3, and so is every step. */
+static double random_in(int exponent) {
+  const double unit = (double)(random_53() >> 33) * 0x1p-19 - 1; /* 20 bits */
+  return unit * (double)(1 << exponent);
+}
+
+static float f32[4][PAIRS], f32_out[4][PAIRS];
+static double f64[4][PAIRS], f64_out[4][PAIRS];
+
+static void pairs(void) {
+  for (int k = 0; k < 4; k++)
+    for (int i = 0; i < PAIRS; i++)
+      f32[k][i] = (float)(f64[k][i] = random_in(7));
+  double loss = 0;
+
+  swiftdpo_pairs_f32 p32 = SWIFTDPO_PAIRS_F32_INIT;
+  p32.count = PAIRS;
+  p32.policy_chosen_logps = f32[0], p32.policy_rejected_logps = f32[1];
+  p32.ref_chosen_logps = f32[2], p32.ref_rejected_logps = f32[3];
+  swiftdpo_pair_results_f32 r32 = SWIFTDPO_PAIR_RESULTS_F32_INIT;
+  r32.loss = &loss;
+  r32.losses = f32_out[0], r32.grad_policy_chosen_logps = f32_out[1];
+  r32.chosen_rewards = f32_out[2], r32.gradient_weights = f32_out[3];
+  begin();
+  const swiftdpo_status s32 = swiftdpo_dpo_loss_f32(&p32, NULL, &r32, NULL);
+  mix(&loss, sizeof loss), mix(f32_out, sizeof f32_out);
+  end("dpo_loss_f32", s32);
+
+  swiftdpo_pairs_f64 p64 = SWIFTDPO_PAIRS_F64_INIT;
+  p64.count = PAIRS;
+  p64.policy_chosen_logps = f64[0], p64.policy_rejected_logps = f64[1];
+  p64.ref_chosen_logps = f64[2], p64.ref_rejected_logps = f64[3];
+  swiftdpo_pair_results_f64 r64 = SWIFTDPO_PAIR_RESULTS_F64_INIT;
+  r64.loss = &loss;
+  r64.losses = f64_out[0], r64.grad_policy_chosen_logps = f64_out[1];
+  r64.chosen_rewards = f64_out[2], r64.gradient_weights = f64_out[3];
+  swiftdpo_dpo_options options = SWIFTDPO_DPO_OPTIONS_INIT;
+  options.label_smoothing = 0.125;
+  begin();
+  const swiftdpo_status s64 = swiftdpo_dpo_loss_f64(&p64, &options, &r64, NULL);
+  mix(&loss, sizeof loss), mix(f64_out, sizeof f64_out);
+  end("dpo_loss_f64", s64);
+}
+
+static void rankings(void) {
+  double loss = 0;
+  swiftdpo_rankings_f32 p32 = SWIFTDPO_RANKINGS_F32_INIT;
+  p32.num_groups = GROUPS, p32.group_size = GROUP_SIZE, p32.policy_logps = f32[0], p32.ref_logps = f32[1];
+  swiftdpo_ranking_results_f32 r32 = SWIFTDPO_RANKING_RESULTS_F32_INIT;
+  memset(f32_out, 0, sizeof f32_out);
+  r32.loss = &loss, r32.losses = f32_out[0], r32.grad_policy_logps = f32_out[1], r32.rewards = f32_out[2];
+  begin();
+  const swiftdpo_status s32 = swiftdpo_plackett_luce_loss_f32(&p32, NULL, &r32, NULL);
+  mix(&loss, sizeof loss), mix(f32_out, sizeof f32_out);
+  end("plackett_luce_loss_f32", s32);
+
+  swiftdpo_rankings_f64 p64 = SWIFTDPO_RANKINGS_F64_INIT;
+  p64.num_groups = GROUPS, p64.group_size = GROUP_SIZE, p64.policy_logps = f64[0], p64.ref_logps = f64[1];
+  swiftdpo_ranking_results_f64 r64 = SWIFTDPO_RANKING_RESULTS_F64_INIT;
+  memset(f64_out, 0, sizeof f64_out);
+  r64.loss = &loss, r64.losses = f64_out[0], r64.grad_policy_logps = f64_out[1], r64.rewards = f64_out[2];
+  begin();
+  const swiftdpo_status s64 = swiftdpo_plackett_luce_loss_f64(&p64, NULL, &r64, NULL);
+  mix(&loss, sizeof loss), mix(f64_out, sizeof f64_out);
+  end("plackett_luce_loss_f64", s64);
+}
+
+/* Logits, as each type; a masked entry in every row. */
+static float logits_f32[LOGITS], grad_f32[LOGITS];
+static double logits_f64[LOGITS], grad_f64[LOGITS];
+static uint16_t logits_bf16[LOGITS], logits_f16[LOGITS], grad_half[LOGITS];
+static int64_t labels[ROWS];
+
+static double logps[SEQUENCES], normalizers[ROWS], entropies[ROWS], log_sum_squares[ROWS], mean_logits[ROWS];
+static const double grad_logps[SEQUENCES] = {1, -0.5, 0.25};
+
+static void make_logits(void) {
+  for (int i = 0; i < LOGITS; i++) {
+    const float x = (float)random_in(4);
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    logits_f32[i] = x;
+    logits_f64[i] = x;
+    logits_bf16[i] = (uint16_t)(bits >> 16);
+    logits_f16[i] = (uint16_t)((random_53() & 0x8000) | (random_53() % 0x5000)); /* magnitudes below 32 */
+  }
+  for (int row = 0; row < ROWS; row++) {
+    const int masked = row * VOCAB + 11;
+    logits_f32[masked] = -HUGE_VALF;
+    logits_f64[masked] = -HUGE_VAL;
+    logits_bf16[masked] = 0xff80;
+    logits_f16[masked] = 0xfc00;
+    labels[row] = row % 5 == 4 ? -100 : 12 + row * 77;
+  }
+}
+
+static swiftdpo_logps_results row_results(void) {
+  swiftdpo_logps_results results = SWIFTDPO_LOGPS_RESULTS_INIT;
+  results.logps = logps, results.log_normalizers = normalizers, results.entropies = entropies;
+  results.log_sum_squares = log_sum_squares, results.mean_logits = mean_logits;
+  return results;
+}
+
+static void mix_rows(void) {
+  mix(logps, sizeof logps), mix(normalizers, sizeof normalizers), mix(entropies, sizeof entropies);
+  mix(log_sum_squares, sizeof log_sum_squares), mix(mean_logits, sizeof mean_logits);
+}
+
+/* Forward and backward of one type, plain or with a scale and a cap. */
+#define DEFINE_LOGITS(type, structs, INIT, grad)                                                                      \
+  static void run_##type(const char *name, const swiftdpo_logps_options *options) {                                   \
+    swiftdpo_logits_##structs batch = INIT;                                                                           \
+    batch.num_sequences = SEQUENCES, batch.sequence_length = LENGTH, batch.vocab_size = VOCAB;                        \
+    batch.logits = logits_##type, batch.labels = labels;                                                              \
+    const swiftdpo_logps_results results = row_results();                                                             \
+    begin();                                                                                                          \
+    swiftdpo_status status = swiftdpo_sequence_logps_##type(&batch, options, &results, NULL);                         \
+    mix_rows();                                                                                                       \
+    if (status == SWIFTDPO_OK)                                                                                        \
+      status = swiftdpo_sequence_logps_backward_##type(&batch, options, grad_logps, normalizers, grad, NULL);         \
+    mix(grad, sizeof grad);                                                                                           \
+    end(name, status);                                                                                                \
+  }
+
+DEFINE_LOGITS(f32, f32, SWIFTDPO_LOGITS_F32_INIT, grad_f32)
+DEFINE_LOGITS(f64, f64, SWIFTDPO_LOGITS_F64_INIT, grad_f64)
+DEFINE_LOGITS(bf16, half, SWIFTDPO_LOGITS_HALF_INIT, grad_half)
+DEFINE_LOGITS(f16, half, SWIFTDPO_LOGITS_HALF_INIT, grad_half)
+
+int main(void) {
+  pairs();
+  rankings();
+  make_logits();
+  const swiftdpo_logps_options plain = SWIFTDPO_LOGPS_OPTIONS_INIT;
+  swiftdpo_logps_options capped = SWIFTDPO_LOGPS_OPTIONS_INIT;
+  capped.softcap = 30, capped.logit_scale = 0.75;
+  run_f32("sequence_logps_f32", &plain);
+  run_f32("sequence_logps_f32_capped", &capped);
+  run_f64("sequence_logps_f64", &plain);
+  run_f64("sequence_logps_f64_capped", &capped);
+  run_bf16("sequence_logps_bf16", &plain);
+  run_bf16("sequence_logps_bf16_capped", &capped);
+  run_f16("sequence_logps_f16", &plain);
+  run_f16("sequence_logps_f16_capped", &capped);
+  return 0;
+}
