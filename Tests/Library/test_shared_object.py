@@ -80,15 +80,3 @@ def test_is_small_when_stripped(tmp_path: Path) -> None:
 
 def test_names_no_folder_of_the_machine_that_built_it() -> None:
     assert str(ROOT).encode() not in LIBRARY.read_bytes()
-
-
-def test_vector_extensions_stay_in_their_kernels() -> None:
-    """A machine without AVX runs every function but the kernels that were compiled for it."""
-    offenders = set()
-    function = ""
-    for line in output_of("objdump", "--disassemble", "--no-show-raw-insn", LIBRARY).splitlines():
-        if found := re.fullmatch(r"[0-9a-f]+ <(.*)>:", line):
-            function = found[1]
-        elif re.search(r"^\s*[0-9a-f]+:\s+v[a-z]|%[yz]mm", line) and "KernelsAVX" not in function:
-            offenders.add(function)
-    assert not offenders
