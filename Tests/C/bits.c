@@ -147,19 +147,19 @@ static void mix_rows(void) {
 }
 
 /* Forward and backward of one type, plain or with a scale and a cap. */
-#define DEFINE_LOGITS(type, structs, INIT, grad)                                                                      \
-  static void run_##type(const char *name, const swiftdpo_logps_options *options) {                                   \
-    swiftdpo_logits_##structs batch = INIT;                                                                           \
-    batch.num_sequences = SEQUENCES, batch.sequence_length = LENGTH, batch.vocab_size = VOCAB;                        \
-    batch.logits = logits_##type, batch.labels = labels;                                                              \
-    const swiftdpo_logps_results results = row_results();                                                             \
-    begin();                                                                                                          \
-    swiftdpo_status status = swiftdpo_sequence_logps_##type(&batch, options, &results, NULL);                         \
-    mix_rows();                                                                                                       \
-    if (status == SWIFTDPO_OK)                                                                                        \
-      status = swiftdpo_sequence_logps_backward_##type(&batch, options, grad_logps, normalizers, grad, NULL);         \
-    mix(grad, sizeof grad);                                                                                           \
-    end(name, status);                                                                                                \
+#define DEFINE_LOGITS(type, structs, INIT, grad) \
+  static void run_##type(const char *name, const swiftdpo_logps_options *options) { \
+    swiftdpo_logits_##structs batch = INIT; \
+    batch.num_sequences = SEQUENCES, batch.sequence_length = LENGTH, batch.vocab_size = VOCAB; \
+    batch.logits = logits_##type, batch.labels = labels; \
+    const swiftdpo_logps_results results = row_results(); \
+    begin(); \
+    swiftdpo_status status = swiftdpo_sequence_logps_##type(&batch, options, &results, NULL); \
+    mix_rows(); \
+    if (status == SWIFTDPO_OK) \
+      status = swiftdpo_sequence_logps_backward_##type(&batch, options, grad_logps, normalizers, grad, NULL); \
+    mix(grad, sizeof(grad)); \
+    end(name, status); \
   }
 
 DEFINE_LOGITS(f32, f32, SWIFTDPO_LOGITS_F32_INIT, grad_f32)

@@ -13,14 +13,19 @@ LIBRARY = Path(__file__).resolve().parents[2] / ".build" / "release" / "libswift
 FUNCTION = re.compile(r"^[0-9a-f]+ <(.*)>:$")
 INSTRUCTION = re.compile(r"^\s*[0-9a-f]+:\t(\S+)\s*(.*)$")
 
-pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the library has one build of its kernels here")
+pytestmark = pytest.mark.skipif(
+    platform.machine() != "x86_64", reason="the library has one build of its kernels here"
+)
 
 
 @pytest.fixture(scope="module")
 def instructions() -> dict[str, list[tuple[str, str]]]:
     """(mnemonic, operands) of each function of the library, which keeps its local symbols when it is built here."""
     text = subprocess.run(
-        ["objdump", "--disassemble", "--no-show-raw-insn", LIBRARY], check=True, capture_output=True, text=True
+        ["objdump", "--disassemble", "--no-show-raw-insn", LIBRARY],
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout
     functions: dict[str, list[tuple[str, str]]] = collections.defaultdict(list)
     name = ""

@@ -43,7 +43,8 @@ static double ulps_f32(float got, long double exact) {
 }
 
 static double ulps_f64(double got, long double exact) {
-  if ((long double)got == exact) return 0;
+  if ((long double)got == exact)
+    return 0;
   const double near = (double)exact;
   const long double ulp = (long double)nextafter(fabs(near), INFINITY) - fabsl((long double)near);
   return (double)(fabsl((long double)got - exact) / ulp);
@@ -51,7 +52,8 @@ static double ulps_f64(double got, long double exact) {
 
 int main(int argc, char **argv) {
   const uint32_t step = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 1;
-  if (step == 0) return fprintf(stderr, "usage: exhaustive [n >= 1]\n"), 2;
+  if (step == 0)
+    return fprintf(stderr, "usage: exhaustive [n >= 1]\n"), 2;
   tally exp32 = {.name = "exp f32"}, exp64 = {.name = "exp f64"}, log64 = {.name = "log f64"};
   tally log1p64 = {.name = "log1p f64"};
   static float x[CHUNK], e[CHUNK];
@@ -82,10 +84,14 @@ int main(int argc, char **argv) {
         else
           note(&exp32, x[i], e[i] == 0 ? 0 : INFINITY);
       }
-      if (fabsf(x[i]) <= 700) note(&exp64, x[i], ulps_f64(exponential[i], expl((long double)x[i])));
-      if (x[i] > 0 && isfinite(x[i])) note(&log64, x[i], ulps_f64(logarithm[i], logl((long double)x[i])));
-      if (x[i] < 0) note(&log64, x[i], isnan(logarithm[i]) ? 0 : INFINITY);
-      if (x[i] >= 0 && x[i] <= 1) note(&log1p64, x[i], ulps_f64(log1ps[i], log1pl((long double)x[i])));
+      if (fabsf(x[i]) <= 700)
+        note(&exp64, x[i], ulps_f64(exponential[i], expl((long double)x[i])));
+      if (x[i] > 0 && isfinite(x[i]))
+        note(&log64, x[i], ulps_f64(logarithm[i], logl((long double)x[i])));
+      if (x[i] < 0)
+        note(&log64, x[i], isnan(logarithm[i]) ? 0 : INFINITY);
+      if (x[i] >= 0 && x[i] <= 1)
+        note(&log1p64, x[i], ulps_f64(log1ps[i], log1pl((long double)x[i])));
     }
   }
 
