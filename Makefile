@@ -22,7 +22,7 @@ LIBRARY     := .build/library.stamp
 SWIFT_FILES   := $(shell find Package.swift Sources Tests -name '*.swift' -type f)
 LIBRARY_FILES := $(filter-out Tests/%,$(SWIFT_FILES)) $(shell find include Sources -type f -not -name '*.swift')
 BINDING_FILES := $(wildcard $(addprefix bindings/python/,*.py *.toml *.md src/*.[ch] src/third_party/* swiftdpo/*.py*))
-C_FILES       := $(shell find include Sources Tests bindings/python/src -name '*.[ch]' -type f) $(wildcard Tests/C/*.cpp)
+C_FILES       := $(shell find include Sources Tests bindings/python/src benchmarks -name '*.[ch]' -type f) $(wildcard Tests/C/*.cpp)
 
 say = @printf '\n--- %s\n' "$(1)"
 
@@ -90,7 +90,7 @@ lint: $(STAMPS)/lint ## Check every formatter's and linter's opinion
 	$(call say,mypy)
 	$(BIN)/mypy
 	$(call say,shellcheck)
-	$(BIN)/shellcheck .ci/run
+	$(BIN)/shellcheck .ci/run $(wildcard tools/*.sh)
 
 .PHONY: format
 format: $(STAMPS)/lint ## Rewrite the sources as the formatters want them
