@@ -113,6 +113,9 @@ typedef enum swiftdpo_status {
   SWIFTDPO_ERROR_SOFT_LABEL = 33,      /**< A soft label is not in [0, 1]. */
   SWIFTDPO_ERROR_WEIGHT = 34,          /**< A weight is negative, infinite or NaN. */
   SWIFTDPO_ERROR_OFFSETS = 35,         /**< Offsets do not rise from 0. */
+  SWIFTDPO_ERROR_RANK = 51,            /**< A rank is not in [-1, number of its group's entries]. */
+  SWIFTDPO_ERROR_CHOICE_OF_INPUT = 52, /**< Two arguments exclude each other, or one needs another. */
+  SWIFTDPO_ERROR_UNLISTED = 53,        /**< A ranking does not list all items, and `unlisted` does not say why. */
 
   /* The system */
   SWIFTDPO_ERROR_OUT_OF_MEMORY = 40    /**< Temporary memory could not be had. */
@@ -256,21 +259,63 @@ swiftdpo_status swiftdpo_dpo_loss_f64(const swiftdpo_pairs_f64 *pairs, const swi
  * (Plackett 1975; Luce 1959; for policies Rafailov et al. 2023, appendix A.3.) K = 2 gives exactly the numbers of
  * swiftdpo_dpo_loss. K = 1 has loss 0. The gradients of a group sum to 0. Time is linear in K; the loss is finite for
  * all finite scores, however far apart.
+ *
+ * What was observed need not be a full ranking:
+ *   top-m          options->top = m: the sum ends at k = m. m = 1, the best of K, is S-DPO's loss (Chen et al. 2024).
+ *   partial        `unlisted` says whether items that a list does not name were absent or remained behind those named.
+ *   from the worst options->first_choice = WORST: stages choose the worst item of those left, with probabilities
+ *                  proportional to exp(-s), and lists begin with the worst; with top = 1 only the worst is known. That
+ *                  is the model of best-worst scaling (Marley and Louviere 2005). For K > 2 it is not the probability
+ *                  that a ranking drawn from the best on ends with the item.
+ *   places         with weights v_k the loss is the sum of v_k (LSE_k - s_k) (position-aware ListMLE, Lan et al. 2014).
+ *   ties           d items of equal rank are chosen at once: each with the sum over all that were left before them
+ *                  (Breslow 1974), d LSE - sum of their s. Their place is that of the first.
+ *
  * Accuracy (f64): losses within 4 ulp for K up to 32 and 4 + sqrt(K) ulp beyond; gradients within 4 + sqrt(K) ulp of
- * the larger of the two terms above. f32: rounded from double. Groups of more than 64 items take temporary memory of
- * 16 * K doubles for each eight groups in work.
+ * the larger of the two terms above. f32: rounded from double.
+ * Groups of more than 64 items take temporary memory of 73 * K doubles for each eight groups in work.
  */
 
-/** A batch of groups of responses, each group ranked. */
+/** What items that a list does not name have to do with its choices. */
+typedef enum swiftdpo_unlisted {
+  SWIFTDPO_UNLISTED_ERROR = 0,  /**< There must be none. */
+  SWIFTDPO_UNLISTED_ABSENT = 1, /**< They were not there to be chosen; their gradient is 0. */
+  SWIFTDPO_UNLISTED_REMAIN = 2  /**< They remained behind all that are listed, in an order that is not known. */
+} swiftdpo_unlisted;
+
+/** Which item of those that are left a stage chooses. */
+typedef enum swiftdpo_first_choice {
+  SWIFTDPO_FIRST_CHOICE_BEST = 0, /**< The best, with probabilities proportional to exp(s). */
+  SWIFTDPO_FIRST_CHOICE_WORST = 1 /**< The worst, proportional to exp(-s): lists and ranks run from worst to best. */
+} swiftdpo_first_choice;
+
+/**
+ * A batch of groups of responses, each group ranked.
+ *
+ * A group has entries: [num_groups, group_size] of them, or offsets[g] to offsets[g + 1] - 1 in one long array. Entries
+ * are the group's own items, unless num_shared_items says that all groups rank items of one set, which makes
+ * policy_logps that set's log-worths: then entries name items through `rankings`, results for items are sums over
+ * groups, and options->unlisted must say what the others did.
+ */
 typedef struct swiftdpo_rankings_f32 {
   size_t struct_size;        /**< sizeof(swiftdpo_rankings_f32) */
   size_t num_groups;         /**< Number of groups (prompts). */
-  size_t group_size;         /**< K, the items of each group; at least 1. Arrays of items are [num_groups, K]. */
+  size_t group_size;         /**< K, the entries of each group; at least 1. Ignored where there are offsets. */
   const float *policy_logps; /**< log pi of each item. Required. */
   const float *ref_logps;    /**< log ref of each item. NULL: 0, so that scores are beta * policy_logps. */
-  const int64_t *rankings;   /**< Item indices 0..K-1, best first, for each group. NULL: items stand best first. */
+  const int64_t *rankings;   /**< For each entry an item 0..K-1 of its group, best first; -1 for each entry behind the
+                                  last one of a shorter list. NULL: items stand best first. */
   const float *betas;        /**< Each group's own beta > 0: num_groups elements. NULL: options->beta. */
   const float *weights;      /**< Factor >= 0 of each group's loss: num_groups elements. NULL: 1. */
+  const int64_t *offsets;    /**< num_groups + 1 elements, from 0 on, not falling. NULL: group_size entries each. */
+  const int64_t *ranks;      /**< For each entry its rank, from 1 = best to the number of the group's entries, equal for
+                                  ties (only order and equality count); 0: it remained behind all ranked entries, in an
+                                  order not known; -1: it was absent. Not together with `rankings`, but that
+                                  num_shared_items needs both. NULL: entries stand best first. */
+  const float *position_weights; /**< v_k >= 0 of each place: as many as the largest group has entries. NULL: 1. */
+  size_t num_position_weights;
+  size_t num_shared_items;   /**< 0: entries are the groups' own items. */
+  const float *direction;    /**< u, laid out as policy_logps, to be multiplied with the Hessian. NULL: none. */
 } swiftdpo_rankings_f32;
 
 /** As swiftdpo_rankings_f32, in double. */
@@ -283,10 +328,18 @@ typedef struct swiftdpo_rankings_f64 {
   const int64_t *rankings;
   const double *betas;
   const double *weights;
+  const int64_t *offsets;
+  const int64_t *ranks;
+  const double *position_weights;
+  size_t num_position_weights;
+  size_t num_shared_items;
+  const double *direction;
 } swiftdpo_rankings_f64;
 
-#define SWIFTDPO_RANKINGS_F32_INIT {sizeof(swiftdpo_rankings_f32), 0, 0, NULL, NULL, NULL, NULL, NULL}
-#define SWIFTDPO_RANKINGS_F64_INIT {sizeof(swiftdpo_rankings_f64), 0, 0, NULL, NULL, NULL, NULL, NULL}
+#define SWIFTDPO_RANKINGS_F32_INIT \
+  {sizeof(swiftdpo_rankings_f32), 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, NULL}
+#define SWIFTDPO_RANKINGS_F64_INIT \
+  {sizeof(swiftdpo_rankings_f64), 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, NULL}
 void swiftdpo_rankings_f32_init(swiftdpo_rankings_f32 *rankings);
 void swiftdpo_rankings_f64_init(swiftdpo_rankings_f64 *rankings);
 
@@ -295,10 +348,15 @@ typedef struct swiftdpo_plackett_luce_options {
   double beta;                  /**< > 0. Default 0.1; 1 for scores that are rewards or log-worths already. */
   swiftdpo_reduction reduction; /**< Default SWIFTDPO_REDUCTION_MEAN, over groups. */
   swiftdpo_nonfinite nonfinite; /**< Default SWIFTDPO_NONFINITE_ERROR. */
+  swiftdpo_unlisted unlisted;   /**< Default SWIFTDPO_UNLISTED_ERROR. */
+  swiftdpo_first_choice first_choice; /**< Default SWIFTDPO_FIRST_CHOICE_BEST. */
+  size_t top;                   /**< Only the first `top` choices were observed. Default 0: all of them. With ties, those
+                                     of the blocks that begin among the first `top` places. */
 } swiftdpo_plackett_luce_options;
 
 #define SWIFTDPO_PLACKETT_LUCE_OPTIONS_INIT \
-  {sizeof(swiftdpo_plackett_luce_options), 0.1, SWIFTDPO_REDUCTION_MEAN, SWIFTDPO_NONFINITE_ERROR}
+  {sizeof(swiftdpo_plackett_luce_options), 0.1, SWIFTDPO_REDUCTION_MEAN, SWIFTDPO_NONFINITE_ERROR, \
+   SWIFTDPO_UNLISTED_ERROR, SWIFTDPO_FIRST_CHOICE_BEST, 0}
 void swiftdpo_plackett_luce_options_init(swiftdpo_plackett_luce_options *options);
 
 /** Where results go. Each may be NULL. Arrays of items are laid out as policy_logps is. */
@@ -308,7 +366,10 @@ typedef struct swiftdpo_ranking_results_f32 {
   float *losses;            /**< -log P(ranking) of each group, its weight included: num_groups elements. */
   float *grad_policy_logps; /**< d loss / d log pi of each item. */
   float *rewards;           /**< s_i of each item. */
-  float *gradient_weights;  /**< For each item, the probability that its stage picks another: sigma(LSE_{k+1} - s_k). */
+  float *gradient_weights;  /**< For each item, the probability that its stage picks another: sigma(LSE_{k+1} - s_k);
+                                 0 where its stage was not observed. Not with num_shared_items. */
+  float *grad_ref_logps;    /**< d loss / d log ref of each item. */
+  float *hessian_product;   /**< (d^2 loss / d log pi d log pi) u for the `direction` u, in linear time. */
 } swiftdpo_ranking_results_f32;
 
 /** As swiftdpo_ranking_results_f32, in double. */
@@ -319,10 +380,14 @@ typedef struct swiftdpo_ranking_results_f64 {
   double *grad_policy_logps;
   double *rewards;
   double *gradient_weights;
+  double *grad_ref_logps;
+  double *hessian_product;
 } swiftdpo_ranking_results_f64;
 
-#define SWIFTDPO_RANKING_RESULTS_F32_INIT {sizeof(swiftdpo_ranking_results_f32), NULL, NULL, NULL, NULL, NULL}
-#define SWIFTDPO_RANKING_RESULTS_F64_INIT {sizeof(swiftdpo_ranking_results_f64), NULL, NULL, NULL, NULL, NULL}
+#define SWIFTDPO_RANKING_RESULTS_F32_INIT \
+  {sizeof(swiftdpo_ranking_results_f32), NULL, NULL, NULL, NULL, NULL, NULL, NULL}
+#define SWIFTDPO_RANKING_RESULTS_F64_INIT \
+  {sizeof(swiftdpo_ranking_results_f64), NULL, NULL, NULL, NULL, NULL, NULL, NULL}
 void swiftdpo_ranking_results_f32_init(swiftdpo_ranking_results_f32 *results);
 void swiftdpo_ranking_results_f64_init(swiftdpo_ranking_results_f64 *results);
 

@@ -45,6 +45,13 @@ public struct DoubleDouble {
     return normalized(sum.high, sum.low + x.low)
   }
 
+  /// For long sums: adds a term where the mask is set, and leaves it to the reader to renormalise.
+  @_transparent public func adding(_ term: Self, where mask: SIMDMask<F64x8.MaskStorage>) -> Self {
+    let zero = F64x8(repeating: 0)
+    let sum = Self.sum(high, term.high.selected(mask, else: zero))
+    return Self(high: sum.high, low: low + (sum.low + term.low.selected(mask, else: zero)))
+  }
+
   @_transparent public static func - (x: Self, y: Self) -> Self { x + -y }
 
   @_transparent public static func - (x: Self, y: F64x8) -> Self { x + -y }

@@ -16,6 +16,10 @@ extension SIMD where Scalar: FloatingPoint {
 }
 
 extension SIMD8 where Scalar == Double {
+  @_transparent public func selected(_ mask: SIMDMask<SIMD8<Int64>>, else other: Self) -> Self {
+    platform_select(unsafeBitCast(mask, to: SIMD8<Int64>.self), self, other)
+  }
+
   /// `self * factor + addend`, rounded once.
   @_transparent public func fma(_ factor: Self, _ addend: Self) -> Self { platform_fma(self, factor, addend) }
 

@@ -35,10 +35,23 @@ import CPlatform
 @inline(never) public func log1pOfUnitShared(_ u: F64x8) -> F64x8 { log1pOfUnitInlined(u) }
 
 @_transparent public func log1pOfUnitInlined(_ u: F64x8) -> F64x8 {
-  let upper = u .> 0x1.a8279ap-2  // sqrt(2) - 1
+  let upper = 1 + u .> 0x1.6a09e68p0  // sqrt(2)
   let one = F64x8(repeating: 1)
   let f = ((u - 1) * 0.5).selected(upper, else: u)
   return log1pReduced(f, exponent: one.selected(upper, else: F64x8(repeating: 0)))
+}
+
+/// log(1 + x) for any x >= 0; the bits of `log1pOfUnit` where x <= 1.
+///
+/// Edge cases: NaN stays NaN. Arguments of 2^1022 and more are outside its domain.
+/// Postcondition: within 1 ulp.
+@_transparent public func log1pOfPositive(_ x: F64x8) -> F64x8 {
+  // 1 + x = 2^k m with m in (sqrt(1/2), sqrt(2)]: where the sum rounds doesn't matter, since m - 1 comes from x itself.
+  let bits = unsafeBitCast(1 + x, to: SIMD8<UInt64>.self) &+ (0x3ff0_0000_0000_0000 &- 0x3ff6_a09e_6800_0001)
+  let exponent = (bits &>> 52) &- 1022
+  let k = unsafeBitCast(exponent | 0x4330_0000_0000_0000, to: F64x8.self) - 0x1p52
+  let scale = unsafeBitCast((1023 &- exponent) &<< 52, to: F64x8.self)
+  return log1pReduced(x.fma(scale, scale - 1), exponent: k)
 }
 
 /// log x.

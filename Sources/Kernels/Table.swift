@@ -13,7 +13,7 @@ public func kernels(_ table: UnsafeMutableRawPointer) {
   table.initializeMemory(
     as: KernelTable.self,
     to: KernelTable(
-      pairwise: pairwise, ranking: ranking, firstNonfinite: firstNonfinite,
+      pairwise: pairwise, ranking: ranking, rankingRewards: rankingRewards, firstNonfinite: firstNonfinite,
       rowStatistics: rowStatistics, logit: logit, rowGradient: rowGradient,
       log: { log(F64x8(repeating: $0))[0] }, exp: { exp(F64x8(repeating: $0))[0] }))
 }

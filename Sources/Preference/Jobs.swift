@@ -29,7 +29,9 @@ public struct PairwiseJob {
   public var rejectedRewards: UnsafeMutableRawPointer?
   public var gradientWeights: UnsafeMutableRawPointer?
 
-  @inlinable public init(type: ElementType, count: Int, policyChosen: UnsafeRawPointer, policyRejected: UnsafeRawPointer) {
+  @inlinable public init(
+    type: ElementType, count: Int, policyChosen: UnsafeRawPointer, policyRejected: UnsafeRawPointer
+  ) {
     self.type = type
     self.count = count
     self.policyChosen = policyChosen
@@ -41,23 +43,55 @@ public struct PairwiseJob {
   }
 }
 
-/// A batch of ranked groups of equal size.
+/// What the items that a list does not name have to do with the choices that it records.
+public enum UnlistedItems: UInt8 {
+  /// There are none.
+  case none
+  /// Nothing: they were not there to be chosen.
+  case absent
+  /// They were there to be chosen at every stage, and remain.
+  case remain
+}
+
+/// A batch of ranked groups.
+///
+/// An entry is a place in the lists: entry e of group g lies at `entries(g).lowerBound + e`. Without `numSharedItems`
+/// each group has as many items as entries, laid out alike; with it all groups rank the same items.
 public struct RankingJob {
   public var type: ElementType
   public var numGroups: Int
+  /// Entries of each group, unless `offsets` says where each begins.
   public var groupSize: Int
+  public var offsets: UnsafePointer<Int64>?
+  public var numSharedItems = 0
+
   public var policy: UnsafeRawPointer
   public var reference: UnsafeRawPointer?
+  /// The item of each entry, or -1 behind the last one. Nil: items stand in the order of the entries.
   public var rankings: UnsafePointer<Int64>?
+  /// The rank of each entry from 1 on; 0 below all of those; -1 for an item that was not there. Nil: as they stand.
+  public var ranks: UnsafePointer<Int64>?
+  public var unlisted = UnlistedItems.none
+  /// How many choices of each group were observed.
+  public var top = Int.max
+  /// The stages choose the worst item of those left, and lists run from the worst.
+  public var choosesWorst = false
+  /// The factor of each place. Nil: 1.
+  public var positionWeights: UnsafeRawPointer?
+
   public var beta: Double
   public var betas: UnsafeRawPointer?
   public var weights: UnsafeRawPointer?
   public var scale: Double
+  /// The vector that the Hessian is multiplied with, laid out as the items.
+  public var direction: UnsafeRawPointer?
 
   public var losses: UnsafeMutableRawPointer?
   public var gradPolicy: UnsafeMutableRawPointer?
+  public var gradReference: UnsafeMutableRawPointer?
   public var rewards: UnsafeMutableRawPointer?
   public var gradientWeights: UnsafeMutableRawPointer?
+  public var hessianProduct: UnsafeMutableRawPointer?
 
   @inlinable public init(type: ElementType, numGroups: Int, groupSize: Int, policy: UnsafeRawPointer) {
     self.type = type
@@ -66,5 +100,25 @@ public struct RankingJob {
     self.policy = policy
     beta = 1
     scale = 1
+  }
+
+  /// Where a group's entries lie.
+  @_transparent public func entries(_ group: Int) -> Range<Int> {
+    guard let offsets else { return Range(uncheckedBounds: (group &* groupSize, (group &+ 1) &* groupSize)) }
+    return Range(
+      uncheckedBounds: (
+        Int(truncatingIfNeeded: offsets[group]), Int(truncatingIfNeeded: offsets[group &+ 1])
+      ))
+  }
+
+  /// Where a group's items lie.
+  @_transparent public func items(_ group: Int) -> Range<Int> {
+    numSharedItems > 0 ? Range(uncheckedBounds: (0, numSharedItems)) : entries(group)
+  }
+
+  /// All groups are full rankings of the same number of items.
+  @_transparent public var isPlain: Bool {
+    offsets == nil && ranks == nil && numSharedItems == 0 && unlisted == .none && top == Int.max
+      && positionWeights == nil
   }
 }

@@ -5,8 +5,11 @@ public struct KernelTable {
   /// Pairs `range` of the job; returns the sum of their losses.
   public var pairwise: (UnsafePointer<PairwiseJob>, Range<Int>) -> FixedOrderSum
 
-  /// Groups `range` of the job, with a workspace of one entry for each item of a group; returns the sum of their losses.
-  public var ranking: (UnsafePointer<RankingJob>, Range<Int>, UnsafeMutablePointer<StageProbabilities>) -> FixedOrderSum
+  /// Groups `range` of the job, which begins at a multiple of eight; returns the sum of their losses.
+  public var ranking: (UnsafePointer<RankingJob>, Range<Int>, RankingWorkspace) -> FixedOrderSum
+
+  /// Rewards of the items of groups `range` of the job.
+  public var rankingRewards: (UnsafePointer<RankingJob>, Range<Int>) -> Void
 
   /// Index of the first NaN or infinity among `count` elements, or -1.
   public var firstNonfinite: (ElementType, UnsafeRawPointer, Int) -> Int
@@ -28,8 +31,8 @@ public struct KernelTable {
 
   public init(
     pairwise: @escaping (UnsafePointer<PairwiseJob>, Range<Int>) -> FixedOrderSum,
-    ranking: @escaping (UnsafePointer<RankingJob>, Range<Int>, UnsafeMutablePointer<StageProbabilities>) ->
-      FixedOrderSum,
+    ranking: @escaping (UnsafePointer<RankingJob>, Range<Int>, RankingWorkspace) -> FixedOrderSum,
+    rankingRewards: @escaping (UnsafePointer<RankingJob>, Range<Int>) -> Void,
     firstNonfinite: @escaping (ElementType, UnsafeRawPointer, Int) -> Int,
     rowStatistics: @escaping (LogitsForm, UnsafeRawPointer, Int, Bool) -> RowStatistics,
     logit: @escaping (LogitsForm, UnsafeRawPointer, Int) -> Double,
@@ -39,6 +42,7 @@ public struct KernelTable {
   ) {
     self.pairwise = pairwise
     self.ranking = ranking
+    self.rankingRewards = rankingRewards
     self.firstNonfinite = firstNonfinite
     self.rowStatistics = rowStatistics
     self.logit = logit

@@ -24,6 +24,16 @@ public struct LogRatio {
     return DoubleDouble(high: product.high * 4, low: product.low * 4)
   }
 
+  /// Where this ratio is not the smaller one. False for NaN.
+  @_transparent public func isAtLeast(_ other: LogRatio) -> SIMDMask<F64x8.MaskStorage> {
+    // The halves are normalised: where the high ones are equal, the low ones decide.
+    let high = quarter.high - other.quarter.high
+    let low = quarter.low - other.quarter.low
+    return low.selected(high .== 0, else: high) .>= 0
+  }
+
+  @_transparent public static prefix func - (ratio: Self) -> Self { LogRatio(quarter: -ratio.quarter) }
+
   @_transparent public func selected(_ mask: SIMDMask<F64x8.MaskStorage>, else other: LogRatio) -> LogRatio {
     LogRatio(quarter: quarter.selected(mask, else: other.quarter))
   }

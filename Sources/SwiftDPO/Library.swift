@@ -50,6 +50,9 @@ private func rule(behind status: swiftdpo_status) -> StaticString {
   case SWIFTDPO_ERROR_SOFT_LABEL: "a soft label must be in [0, 1]"
   case SWIFTDPO_ERROR_WEIGHT: "a weight must be finite and at least 0"
   case SWIFTDPO_ERROR_OFFSETS: "offsets must rise from 0"
+  case SWIFTDPO_ERROR_RANK: "a rank must be in [1, number of the group's entries], or 0 (unranked), or -1 (absent)"
+  case SWIFTDPO_ERROR_CHOICE_OF_INPUT: "these arguments exclude each other, or one needs another"
+  case SWIFTDPO_ERROR_UNLISTED: "a ranking must list all items, unless unlisted says what the others did"
   case SWIFTDPO_ERROR_OUT_OF_MEMORY: "temporary memory could not be had"
   default: "unknown status"
   }

@@ -27,32 +27,57 @@ private func plackettLuceLoss<P: Rankings, R: RankingResults>(
   let options = try readOptional(options, "options")
   let results = try read(results, "results")
   let type = P.Value.type
-  let (groups, size) = (rankings.num_groups, rankings.group_size)
-  let items = try product(groups, size, "num_groups")
-  try require(size > 0 || groups == 0, SWIFTDPO_ERROR_COUNT, "group_size")
+  let groups = rankings.num_groups
 
   try checkBeta(options.beta, "beta")
   let scale = try checkReduction(options.reduction, count: groups)
   let refuseNonfinite = try checkNonfinitePolicy(options.nonfinite)
+  let unlisted = try checkUnlisted(options.unlisted)
+  let choosesWorst = try checkFirstChoice(options.first_choice)
 
   var ledger = Ledger()
+  let offsets = try ledger.optionalInput(rankings.offsets, product(groups, 1, "num_groups") &+ 1, "offsets")
+  let (entries, largest) = try countEntries(groups, rankings.group_size, offsets)
+  let shared = try product(rankings.num_shared_items, 1, "num_shared_items")
+  let items = shared > 0 ? shared : entries
   var job = RankingJob(
-    type: type, numGroups: groups, groupSize: size,
+    type: type, numGroups: groups, groupSize: rankings.group_size,
     policy: try ledger.input(rankings.policy_logps, type, items, "policy_logps"))
+  job.offsets = offsets
+  job.unlisted = unlisted
+  job.numSharedItems = shared
   job.reference = try ledger.optionalInput(rankings.ref_logps, type, items, "ref_logps")
-  job.rankings = try ledger.optionalInput(rankings.rankings, items, "rankings")
+  job.rankings = try ledger.optionalInput(rankings.rankings, entries, "rankings")
   job.betas = try ledger.optionalInput(rankings.betas, type, groups, "betas")
   job.weights = try ledger.optionalInput(rankings.weights, type, groups, "weights")
+  job.ranks = try ledger.optionalInput(rankings.ranks, entries, "ranks")
+  let places = rankings.num_position_weights
+  job.positionWeights = try ledger.optionalInput(rankings.position_weights, type, places, "position_weights")
+  job.direction = try ledger.optionalInput(rankings.direction, type, items, "direction")
 
   let loss = try ledger.result(results.loss, 1, "loss")
   job.losses = try ledger.result(results.losses, type, groups, "losses")
   job.gradPolicy = try ledger.result(results.grad_policy_logps, type, items, "grad_policy_logps")
   job.rewards = try ledger.result(results.rewards, type, items, "rewards")
   job.gradientWeights = try ledger.result(results.gradient_weights, type, items, "gradient_weights")
+  job.gradReference = try ledger.result(results.grad_ref_logps, type, items, "grad_ref_logps")
+  job.hessianProduct = try ledger.result(results.hessian_product, type, items, "hessian_product")
 
+  if shared > 0 {
+    try require(job.rankings != nil || entries == 0, SWIFTDPO_ERROR_CHOICE_OF_INPUT, "rankings")
+    try require(results.gradient_weights == nil, SWIFTDPO_ERROR_CHOICE_OF_INPUT, "gradient_weights")
+  } else {
+    try require(job.rankings == nil || job.ranks == nil, SWIFTDPO_ERROR_CHOICE_OF_INPUT, "ranks")
+  }
+  try require(
+    job.hessianProduct == nil || job.direction != nil, SWIFTDPO_ERROR_NULL_POINTER, "direction")
+  try require(job.positionWeights == nil || places >= largest, SWIFTDPO_ERROR_COUNT, "num_position_weights")
+  try checkAll(job.positionWeights, type, places, SWIFTDPO_ERROR_WEIGHT, "position_weights") { $0 >= 0 && $0.isFinite }
   try checkBetas(job.betas, type, groups)
   try checkWeights(job.weights, type, groups)
-  try checkPermutations(job.rankings, groups: groups, size: size)
+  try checkFinite(job.direction, type, items, "direction")
+  try checkRankings(job)
+  try checkRanks(job)
   if refuseNonfinite {
     try checkFinite(job.policy, type, items, "policy_logps")
     try checkFinite(job.reference, type, items, "ref_logps")
@@ -60,48 +85,61 @@ private func plackettLuceLoss<P: Rankings, R: RankingResults>(
 
   job.beta = options.beta
   job.scale = scale
-  let sum = try withStages(size) { stages in kernels.ranking(&job, 0..<groups, stages) }
+  job.choosesWorst = choosesWorst
+  if options.top > 0 { job.top = options.top }
+
+  let sum = try withWorkspace(shared > largest ? shared : largest) { workspace in
+    if !job.isPlain { clearResults(of: job, items) }
+    kernels.rankingRewards(&job, 0..<groups)
+    return kernels.ranking(&job, 0..<groups, workspace)
+  }
   loss?.pointee = reduced(sum, scale)
 }
 
-/// A workspace of one entry for each item of a group: on the stack for groups of ordinary size.
-private func withStages(
-  _ size: Int, _ body: (UnsafeMutablePointer<StageProbabilities>) -> FixedOrderSum
-) throws(Fault) -> FixedOrderSum {
-  if size <= 64 {
-    let zero = F64x8(repeating: 0)
-    var stages = InlineArray<64, StageProbabilities>(repeating: StageProbabilities(chosen: zero, another: zero))
-    return withUnsafeMutablePointer(to: &stages) { pointer in
-      body(UnsafeMutableRawPointer(pointer).assumingMemoryBound(to: StageProbabilities.self))
-    }
+/// The number of entries of all groups, and of the largest.
+private func countEntries(
+  _ groups: Int, _ size: Int, _ offsets: UnsafePointer<Int64>?
+) throws(Fault) -> (total: Int, largest: Int) {
+  guard let offsets else {
+    try require(size > 0 || groups == 0, SWIFTDPO_ERROR_COUNT, "group_size")
+    return (try product(groups, size, "num_groups"), size)
   }
-  let (bytes, overflow) = size.multipliedReportingOverflow(by: MemoryLayout<StageProbabilities>.stride)
-  guard !overflow, let memory = aligned_alloc(64, bytes) else { throw Fault(SWIFTDPO_ERROR_OUT_OF_MEMORY, "group_size") }
-  defer { free(memory) }
-  return body(memory.assumingMemoryBound(to: StageProbabilities.self))
+  try require(offsets[0] == 0, SWIFTDPO_ERROR_OFFSETS, "offsets")
+  var largest = 0
+  for group in 0..<groups {
+    let (size, overflow) = offsets[group + 1].subtractingReportingOverflow(offsets[group])
+    try require(!overflow && size >= 0, SWIFTDPO_ERROR_OFFSETS, "offsets", at: group + 1)
+    if Int(size) > largest { largest = Int(size) }
+  }
+  return (Int(offsets[groups]), largest)
 }
 
-/// Each group lists each of its items once. Marks items in a window of bits on the stack; groups larger than the window
-/// are read once for each window.
-private func checkPermutations(_ rankings: UnsafePointer<Int64>?, groups: Int, size: Int) throws(Fault) {
-  guard let rankings = rankings else { return }
-  let window = 1 << 14
-  for group in 0..<groups {
-    let ranking = rankings + group * size
-    var start = 0
-    while start < size {
-      var seen = InlineArray<256, UInt64>(repeating: 0)
-      for position in 0..<size {
-        let item = ranking[position]
-        let index = group * size + position
-        try require(item >= 0 && item < Int64(size), SWIFTDPO_ERROR_NOT_A_RANKING, "rankings", at: index)
-        let offset = Int(item) - start
-        if offset < 0 || offset >= window { continue }
-        let bit: UInt64 = 1 << UInt64(offset & 63)
-        try require(seen[offset >> 6] & bit == 0, SWIFTDPO_ERROR_NOT_A_RANKING, "rankings", at: index)
-        seen[offset >> 6] |= bit
-      }
-      start += window
+/// Items that no list names get no gradient, and sums over lists begin at 0.
+private func clearResults(of job: RankingJob, _ items: Int) {
+  let bytes = items * job.type.stride
+  if let results = job.gradPolicy { memset(results, 0, bytes) }
+  if let results = job.gradReference { memset(results, 0, bytes) }
+  if let results = job.gradientWeights { memset(results, 0, bytes) }
+  if let results = job.hessianProduct { memset(results, 0, bytes) }
+}
+
+/// A workspace for groups of `size` items: on the stack for groups of ordinary size.
+private func withWorkspace(
+  _ size: Int, _ body: (RankingWorkspace) -> FixedOrderSum
+) throws(Fault) -> FixedOrderSum {
+  if size <= 64 {
+    // A little more than `bytes(capacity: 64)`, so that it can be aligned.
+    var memory = InlineArray<4800, UInt64>(repeating: 0)
+    return withUnsafeMutablePointer(to: &memory) { pointer in
+      let aligned = UnsafeMutableRawPointer(bitPattern: (UInt(bitPattern: pointer) + 63) & ~63)!
+      return body(RankingWorkspace(capacity: 64, memory: aligned))
     }
   }
+  // Within the address space: the items themselves are.
+  let tooMany = size > Int.max / 1024
+  guard !tooMany, let memory = aligned_alloc(64, RankingWorkspace.bytes(capacity: size)) else {
+    throw Fault(SWIFTDPO_ERROR_OUT_OF_MEMORY, "group_size")
+  }
+  defer { free(memory) }
+  return body(RankingWorkspace(capacity: size, memory: memory))
 }

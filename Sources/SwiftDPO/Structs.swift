@@ -36,6 +36,12 @@ protocol Rankings: GrowableStruct {
   var rankings: UnsafePointer<Int64>! { get }
   var betas: UnsafePointer<Value>! { get }
   var weights: UnsafePointer<Value>! { get }
+  var offsets: UnsafePointer<Int64>! { get }
+  var ranks: UnsafePointer<Int64>! { get }
+  var position_weights: UnsafePointer<Value>! { get }
+  var num_position_weights: Int { get }
+  var num_shared_items: Int { get }
+  var direction: UnsafePointer<Value>! { get }
 }
 
 protocol RankingResults: GrowableStruct {
@@ -45,6 +51,8 @@ protocol RankingResults: GrowableStruct {
   var grad_policy_logps: UnsafeMutablePointer<Value>! { get }
   var rewards: UnsafeMutablePointer<Value>! { get }
   var gradient_weights: UnsafeMutablePointer<Value>! { get }
+  var grad_ref_logps: UnsafeMutablePointer<Value>! { get }
+  var hessian_product: UnsafeMutablePointer<Value>! { get }
 }
 
 extension GrowableStruct {

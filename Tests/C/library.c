@@ -37,6 +37,9 @@ static void test_status_strings(void) {
       SWIFTDPO_ERROR_WEIGHT,
       SWIFTDPO_ERROR_OFFSETS,
       SWIFTDPO_ERROR_OUT_OF_MEMORY,
+      SWIFTDPO_ERROR_RANK,
+      SWIFTDPO_ERROR_CHOICE_OF_INPUT,
+      SWIFTDPO_ERROR_UNLISTED,
   };
   enum { COUNT = sizeof statuses / sizeof *statuses };
   const char *unknown = swiftdpo_status_string((swiftdpo_status)12345);

@@ -15,6 +15,13 @@ typedef uint16_t platform_u16x16 __attribute__((ext_vector_type(16)));
 typedef uint32_t platform_u32x16 __attribute__((ext_vector_type(16)));
 typedef int32_t platform_i32x16 __attribute__((ext_vector_type(16)));
 
+typedef long long platform_i64x8 __attribute__((ext_vector_type(8)));
+
+// x where the mask is set, y elsewhere.
+static inline platform_f64x8 platform_select(platform_i64x8 mask, platform_f64x8 x, platform_f64x8 y) {
+  return mask ? x : y;
+}
+
 static inline platform_f64x8 platform_widen(platform_f32x8 x) { return __builtin_convertvector(x, platform_f64x8); }
 static inline platform_f32x8 platform_narrow(platform_f64x8 x) { return __builtin_convertvector(x, platform_f32x8); }
 

@@ -20,7 +20,8 @@ static PyObject *core_build_info(PyObject *Py_UNUSED(module), PyObject *Py_UNUSE
 static PyMethodDef methods[] = {
     FAST(dpo_loss, "($module, policy_chosen_logps, policy_rejected_logps, ref_chosen_logps, ref_rejected_logps, beta, "
                    "margin, weights, soft_labels, label_smoothing, reduction, nonfinite, /)"),
-    FAST(plackett_luce_loss, "($module, policy_logps, ref_logps, beta, weights, rankings, reduction, nonfinite, /)"),
+    FAST(plackett_luce_loss, "($module, policy_logps, ref_logps, beta, weights, position_weights, direction, rankings, "
+                             "ranks, offsets, reduction, nonfinite, unlisted, first_choice, top, shared, /)"),
     FAST(sequence_logps, "($module, logits, labels, ignore_index, shift, average, nonfinite, /)"),
     FAST(sequence_logps_backward, "($module, logits, labels, grad_logps, log_normalizers, out, ignore_index, shift, "
                                   "average, nonfinite, /)"),

@@ -74,6 +74,11 @@ int take_int64(int64_t *number, PyObject *object, const char *name);
 int take_flag(int32_t *flag, PyObject *object, const char *name);
 int take_reduction(swiftdpo_reduction *reduction, PyObject *object);
 int take_nonfinite(swiftdpo_nonfinite *nonfinite, PyObject *object);
+int take_unlisted(swiftdpo_unlisted *unlisted, PyObject *object);
+int take_first_choice(swiftdpo_first_choice *first_choice, PyObject *object);
+
+/** An integer above 0. */
+int take_count(size_t *count, PyObject *object, const char *name);
 
 /** If *object is one number for the whole batch, takes it and leaves None; an array stays, to be an operand. */
 int take_beta(double *beta, PyObject **object);

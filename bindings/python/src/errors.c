@@ -26,6 +26,8 @@ static const operand *find(const char *field, const operand *operands, size_t co
 static const char *python_name(const char *field) {
   if (strcmp(field, "group_size") == 0)
     return "policy_logps.shape[-1]";
+  if (strcmp(field, "num_position_weights") == 0)
+    return "position_weights.shape[0]";
   if (strcmp(field, "vocab_size") == 0)
     return "logits.shape[2]";
   return field;

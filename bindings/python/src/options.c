@@ -78,3 +78,30 @@ int take_nonfinite(swiftdpo_nonfinite *nonfinite, PyObject *object) {
     *nonfinite = (swiftdpo_nonfinite)choice;
   return choice < 0 ? -1 : 0;
 }
+
+int take_unlisted(swiftdpo_unlisted *unlisted, PyObject *object) {
+  static const char *const choices[] = {"error", "absent", "remain", NULL}; /* as swiftdpo_unlisted counts */
+  int choice = take_choice(object, "unlisted", choices, "'error', 'absent' or 'remain'");
+  if (choice >= 0)
+    *unlisted = (swiftdpo_unlisted)choice;
+  return choice < 0 ? -1 : 0;
+}
+
+int take_first_choice(swiftdpo_first_choice *first_choice, PyObject *object) {
+  static const char *const choices[] = {"best", "worst", NULL}; /* as swiftdpo_first_choice counts */
+  int choice = take_choice(object, "first_choice", choices, "'best' or 'worst'");
+  if (choice >= 0)
+    *first_choice = (swiftdpo_first_choice)choice;
+  return choice < 0 ? -1 : 0;
+}
+
+int take_count(size_t *count, PyObject *object, const char *name) {
+  int64_t number;
+  if (take_int64(&number, object, name) < 0)
+    return -1;
+  *count = (size_t)number;
+  if (number > 0)
+    return 0;
+  PyErr_Format(PyExc_ValueError, "%s is %R; expected an integer above 0", name, object);
+  return -1;
+}

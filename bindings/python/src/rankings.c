@@ -1,22 +1,37 @@
 /* swiftdpo_plackett_luce_loss_*: ranked lists of responses. */
 #include "core.h"
 
-enum { POLICY, REF, BETA, WEIGHTS, RANKINGS, NUM_INPUTS }; /* all but the rankings are floating-point */
-enum { LOSSES, REWARDS, GRAD_POLICY, GRADIENT_WEIGHTS, NUM_OUTPUTS };
+enum { POLICY, REF, BETA, WEIGHTS, POSITION_WEIGHTS, DIRECTION, RANKINGS, RANKS, OFFSETS, NUM_INPUTS };
+enum { NUM_FLOATS = RANKINGS };
+enum { LOSSES, REWARDS, GRAD_POLICY, GRADIENT_WEIGHTS, HESSIAN_PRODUCT, NUM_OUTPUTS };
+
+/** A batch's layout, and where its groups come from. */
+typedef struct {
+  size_t num_groups, group_size, num_shared_items;
+  int group_ndim;
+  npy_intp group_shape[1];
+} layout;
 
 #define DEFINE_CALL(DTYPE) \
-  static swiftdpo_status call_##DTYPE(const operand *in, const swiftdpo_plackett_luce_options *options, double *loss, \
+  static swiftdpo_status call_##DTYPE(const operand *in, const layout *sizes, \
+                                      const swiftdpo_plackett_luce_options *options, double *loss, \
                                       PyArrayObject *const *out, swiftdpo_culprit *culprit) { \
-    const int last = PyArray_NDIM(in[POLICY].array) - 1; \
+    PyArrayObject *places = in[POSITION_WEIGHTS].array; \
     const swiftdpo_rankings_##DTYPE rankings = { \
         .struct_size = sizeof rankings, \
-        .num_groups = (size_t)PyArray_SIZE(out[LOSSES]), \
-        .group_size = (size_t)PyArray_DIM(in[POLICY].array, last), \
+        .num_groups = sizes->num_groups, \
+        .group_size = sizes->group_size, \
         .policy_logps = data_of(in[POLICY].array), \
         .ref_logps = data_of(in[REF].array), \
         .rankings = data_of(in[RANKINGS].array), \
         .betas = data_of(in[BETA].array), \
         .weights = data_of(in[WEIGHTS].array), \
+        .offsets = data_of(in[OFFSETS].array), \
+        .ranks = data_of(in[RANKS].array), \
+        .position_weights = data_of(places), \
+        .num_position_weights = places == NULL ? 0 : (size_t)PyArray_SIZE(places), \
+        .num_shared_items = sizes->num_shared_items, \
+        .direction = data_of(in[DIRECTION].array), \
     }; \
     const swiftdpo_ranking_results_##DTYPE results = { \
         .struct_size = sizeof results, \
@@ -24,7 +39,8 @@ enum { LOSSES, REWARDS, GRAD_POLICY, GRADIENT_WEIGHTS, NUM_OUTPUTS };
         .losses = data_of(out[LOSSES]), \
         .grad_policy_logps = data_of(out[GRAD_POLICY]), \
         .rewards = data_of(out[REWARDS]), \
-        .gradient_weights = data_of(out[GRADIENT_WEIGHTS]), \
+        .gradient_weights = sizes->num_shared_items > 0 ? NULL : data_of(out[GRADIENT_WEIGHTS]), \
+        .hessian_product = data_of(out[HESSIAN_PRODUCT]), \
     }; \
     return swiftdpo_plackett_luce_loss_##DTYPE(&rankings, options, &results, culprit); \
   }
@@ -32,67 +48,131 @@ enum { LOSSES, REWARDS, GRAD_POLICY, GRADIENT_WEIGHTS, NUM_OUTPUTS };
 DEFINE_CALL(f32)
 DEFINE_CALL(f64)
 
-/** Items are (B, K), or (K,) for a single group; groups are (B,), or (). */
-static int check_shapes(const operand *in) {
-  PyArrayObject *policy = in[POLICY].array;
-  int ndim = PyArray_NDIM(policy);
-  const npy_intp *shape = PyArray_DIMS(policy);
-  if (ndim != 1 && ndim != 2) {
-    PyErr_Format(PyExc_ValueError, "policy_logps has %d dimensions; expected 2, (B, K), or 1 for a single group", ndim);
-    return -1;
-  }
-  if (check_shape(&in[REF], ndim, shape, "as policy_logps") < 0)
-    return -1;
-  if (check_shape(&in[RANKINGS], ndim, shape, "as policy_logps") < 0)
-    return -1;
-  if (check_shape(&in[BETA], ndim - 1, shape, "an element for each group") < 0)
-    return -1;
-  return check_shape(&in[WEIGHTS], ndim - 1, shape, "an element for each group");
+static int check_ndim(const operand *argument, int lowest, int highest, const char *expected) {
+  int ndim = PyArray_NDIM(argument->array);
+  if (ndim >= lowest && ndim <= highest)
+    return 0;
+  PyErr_Format(PyExc_ValueError, "%s has %d dimension%s; expected %s", argument->name, ndim, ndim == 1 ? "" : "s",
+               expected);
+  return -1;
 }
 
-/** The arguments: the inputs in their order, then reduction, nonfinite. */
-static int take(operand *in, swiftdpo_plackett_luce_options *options, PyObject *const *args) {
+/**
+ * Entries are (B, K), or (K,) for a single group, or (N,) with (B + 1,) offsets; groups are (B,), or () for a single
+ * one. Items are laid out as the entries, unless all groups share them.
+ */
+static int check_shapes(const operand *in, int shared, layout *sizes) {
+  const operand *entries = shared ? &in[RANKINGS] : &in[POLICY];
+  if (shared && (in[RANKINGS].array == NULL || check_ndim(&in[POLICY], 1, 1, "1, an element for each item") < 0)) {
+    if (!PyErr_Occurred())
+      PyErr_SetString(PyExc_TypeError, "rankings is required, and may not be None");
+    return -1;
+  }
+  const npy_intp *shape = PyArray_DIMS(entries->array);
+  if (in[OFFSETS].array != NULL) {
+    if (check_ndim(entries, 1, 1, "1, (N,), beside offsets") < 0 || check_ndim(&in[OFFSETS], 1, 1, "1, (B + 1,)") < 0)
+      return -1;
+    npy_intp ends = PyArray_DIM(in[OFFSETS].array, 0);
+    if (ends == 0) {
+      PyErr_SetString(PyExc_ValueError, "offsets has shape (0,); expected (B + 1,), the first of them 0");
+      return -1;
+    }
+    npy_intp last = (npy_intp)((const int64_t *)PyArray_DATA(in[OFFSETS].array))[ends - 1];
+    if (last != shape[0]) {
+      PyErr_Format(PyExc_ValueError, "offsets[%zd] is %zd; expected %zd, the length of %s", (Py_ssize_t)ends - 1,
+                   (Py_ssize_t)last, (Py_ssize_t)shape[0], entries->name);
+      return -1;
+    }
+    *sizes = (layout){.num_groups = (size_t)ends - 1, .group_ndim = 1, .group_shape = {ends - 1}};
+  } else {
+    if (check_ndim(entries, 1, 2, "2, (B, K), or 1 for a single group") < 0)
+      return -1;
+    int ndim = PyArray_NDIM(entries->array);
+    *sizes = (layout){.num_groups = ndim == 2 ? (size_t)shape[0] : 1,
+                      .group_size = (size_t)shape[ndim - 1],
+                      .group_ndim = ndim - 1,
+                      .group_shape = {shape[0]}};
+  }
+  if (shared)
+    sizes->num_shared_items = (size_t)PyArray_SIZE(in[POLICY].array);
+
+  PyArrayObject *policy = in[POLICY].array;
+  for (int i = REF; i < NUM_INPUTS; i++) {
+    if (i == REF || i == DIRECTION) {
+      if (check_shape(&in[i], PyArray_NDIM(policy), PyArray_DIMS(policy), "as policy_logps") < 0)
+        return -1;
+    } else if (i == RANKINGS || i == RANKS) {
+      if (check_shape(&in[i], PyArray_NDIM(entries->array), shape, shared ? "as rankings" : "as policy_logps") < 0)
+        return -1;
+    } else if (i == BETA || i == WEIGHTS) {
+      if (check_shape(&in[i], sizes->group_ndim, sizes->group_shape, "an element for each group") < 0)
+        return -1;
+    } else if (i == POSITION_WEIGHTS && in[i].array != NULL && check_ndim(&in[i], 1, 1, "1, one for each place") < 0) {
+      return -1;
+    }
+  }
+  return 0;
+}
+
+/** The arguments: the inputs in their order, then reduction, nonfinite, unlisted, first_choice, top, shared. */
+static int take(operand *in, swiftdpo_plackett_luce_options *options, layout *sizes, PyObject *const *args) {
   PyObject *const *choices = args + NUM_INPUTS;
-  PyObject *arrays[RANKINGS];
-  for (int i = 0; i < RANKINGS; i++)
+  PyObject *arrays[NUM_FLOATS];
+  for (int i = 0; i < NUM_FLOATS; i++)
     arrays[i] = args[i];
   if (take_beta(&options->beta, &arrays[BETA]) < 0)
     return -1;
   if (take_reduction(&options->reduction, choices[0]) < 0 || take_nonfinite(&options->nonfinite, choices[1]) < 0)
     return -1;
-  if (take_floats(in, arrays, RANKINGS, 1) < 0)
+  if (take_unlisted(&options->unlisted, choices[2]) < 0 || take_first_choice(&options->first_choice, choices[3]) < 0)
     return -1;
-  if (args[RANKINGS] != Py_None && take_converted(&in[RANKINGS], args[RANKINGS], NPY_INT64) < 0)
+  if (choices[4] != Py_None && take_count(&options->top, choices[4], "top") < 0)
     return -1;
-  return check_shapes(in);
+  int32_t shared;
+  if (take_flag(&shared, choices[5], "shared") < 0 || take_floats(in, arrays, NUM_FLOATS, 1) < 0)
+    return -1;
+  for (int i = RANKINGS; i < NUM_INPUTS; i++) {
+    if (args[i] != Py_None && take_converted(&in[i], args[i], NPY_INT64) < 0)
+      return -1;
+  }
+  return check_shapes(in, shared, sizes);
 }
 
 PyObject *core_plackett_luce_loss(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs) {
   operand in[NUM_INPUTS] = {
-      {"policy_logps", "policy_logps", NULL}, {"ref_logps", "ref_logps", NULL}, {"betas", "beta", NULL},
-      {"weights", "weights", NULL},           {"rankings", "rankings", NULL},
+      {"policy_logps", "policy_logps", NULL},
+      {"ref_logps", "ref_logps", NULL},
+      {"betas", "beta", NULL},
+      {"weights", "weights", NULL},
+      {"position_weights", "position_weights", NULL},
+      {"direction", "direction", NULL},
+      {"rankings", "rankings", NULL},
+      {"ranks", "ranks", NULL},
+      {"offsets", "offsets", NULL},
   };
   swiftdpo_plackett_luce_options options = SWIFTDPO_PLACKETT_LUCE_OPTIONS_INIT;
   PyArrayObject *out[NUM_OUTPUTS] = {NULL};
   PyObject *results = NULL;
+  layout sizes;
 
-  if (expect_arguments("plackett_luce_loss", nargs, NUM_INPUTS + 2) < 0 || take(in, &options, args) < 0)
+  if (expect_arguments("plackett_luce_loss", nargs, NUM_INPUTS + 6) < 0 || take(in, &options, &sizes, args) < 0)
     goto done;
   PyArrayObject *policy = in[POLICY].array;
   int ndim = PyArray_NDIM(policy), type = PyArray_TYPE(policy);
-  if (new_arrays(&out[LOSSES], 1, ndim - 1, PyArray_DIMS(policy), type) < 0)
+  int count = in[DIRECTION].array == NULL ? HESSIAN_PRODUCT : NUM_OUTPUTS;
+  if (new_arrays(&out[LOSSES], 1, sizes.group_ndim, sizes.group_shape, type) < 0)
     goto done;
-  if (new_arrays(&out[REWARDS], NUM_OUTPUTS - REWARDS, ndim, PyArray_DIMS(policy), type) < 0)
+  if (new_arrays(&out[REWARDS], (size_t)(count - REWARDS), ndim, PyArray_DIMS(policy), type) < 0)
     goto done;
 
   double loss = 0;
   swiftdpo_culprit culprit = {NULL, 0};
   PyThreadState *released = release_gil_if(PyArray_SIZE(policy) >= MANY_SCORES);
-  swiftdpo_status status = (type == NPY_FLOAT ? call_f32 : call_f64)(in, &options, &loss, out, &culprit);
+  swiftdpo_status status = (type == NPY_FLOAT ? call_f32 : call_f64)(in, &sizes, &options, &loss, out, &culprit);
   regain_gil(released);
 
   if (status == SWIFTDPO_OK)
-    results = head_results(loss, options.reduction, out, NUM_OUTPUTS);
+    results = head_results(loss, options.reduction, out, (size_t)count);
   else
     raise_status(status, &culprit, in, NUM_INPUTS);
 done:

@@ -16,7 +16,7 @@ from ._core import __version__
 from .build import BuildInfo, build_info
 from .dpo import DPOLoss, dpo_loss
 from .logps import LogpsOptions, SequenceLogps, sequence_logps, sequence_logps_backward
-from .rankings import PlackettLuceLoss, plackett_luce_loss
+from .rankings import PlackettLuceLoss, plackett_luce_hessian_product, plackett_luce_loss
 
 __all__ = [
     "BuildInfo",
@@ -27,6 +27,7 @@ __all__ = [
     "__version__",
     "build_info",
     "dpo_loss",
+    "plackett_luce_hessian_product",
     "plackett_luce_loss",
     "sequence_logps",
     "sequence_logps_backward",

@@ -1,9 +1,11 @@
 """The extension module. Its functions take every argument by position, and return plain tuples."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-from ._typing import ArrayLike, FloatArray, Nonfinite, Reduction
+from ._typing import ArrayLike, FirstChoice, FloatArray, Nonfinite, Reduction, Unlisted
 
 __version__: str
 
@@ -27,11 +29,19 @@ def plackett_luce_loss(
     ref_logps: ArrayLike | None,
     beta: float | ArrayLike,
     weights: ArrayLike | None,
+    position_weights: ArrayLike | None,
+    direction: ArrayLike | None,
     rankings: ArrayLike | None,
+    ranks: ArrayLike | None,
+    offsets: ArrayLike | None,
     reduction: Reduction,
     nonfinite: Nonfinite,
+    unlisted: Unlisted,
+    first_choice: FirstChoice,
+    top: int | None,
+    shared: bool,
     /,
-) -> tuple[float | FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]: ...
+) -> tuple[Any, ...]: ...
 def sequence_logps(
     logits: ArrayLike,
     labels: ArrayLike,

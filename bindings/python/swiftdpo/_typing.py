@@ -20,3 +20,5 @@ ArrayLike: TypeAlias = npt.ArrayLike | SupportsDLPack
 
 Reduction: TypeAlias = Literal["mean", "sum", "none"]
 Nonfinite: TypeAlias = Literal["error", "propagate"]
+Unlisted: TypeAlias = Literal["error", "absent", "remain"]
+FirstChoice: TypeAlias = Literal["best", "worst"]

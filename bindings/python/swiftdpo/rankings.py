@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from . import _core
-from ._typing import ArrayLike, FloatArray, Nonfinite, Reduction
+from ._typing import ArrayLike, FirstChoice, FloatArray, Nonfinite, Reduction, Unlisted
 
 
 class PlackettLuceLoss(NamedTuple):
@@ -18,7 +18,13 @@ class PlackettLuceLoss(NamedTuple):
     grad_policy_logps: FloatArray
     """(B, K): d loss / d log pi of each item; with ``reduction="none"`` of the sum of the losses."""
     gradient_weights: FloatArray
-    """(B, K): the probability that the stage at which the item is chosen picks another one."""
+    """(B, K): the probability that the stage at which the item is chosen picks another one; 0 where that was
+    not observed."""
+
+    @property
+    def grad_ref_logps(self) -> FloatArray:
+        """(B, K): d loss / d log ref of each item."""
+        return -self.grad_policy_logps
 
 
 def plackett_luce_loss(
@@ -27,7 +33,13 @@ def plackett_luce_loss(
     beta: float | ArrayLike = 0.1,
     rankings: ArrayLike | None = None,
     *,
+    ranks: ArrayLike | None = None,
+    top: int | None = None,
+    unlisted: Unlisted = "error",
+    first_choice: FirstChoice = "best",
+    offsets: ArrayLike | None = None,
     weights: ArrayLike | None = None,
+    position_weights: ArrayLike | None = None,
     reduction: Reduction = "mean",
     nonfinite: Nonfinite = "error",
 ) -> PlackettLuceLoss:
@@ -38,7 +50,7 @@ def plackett_luce_loss(
         loss = - log P(ranking) = - sum over k of log [ exp(s_k) / sum over j >= k of exp(s_j) ]
 
     (Plackett [1]_ and Luce [2]_; for policies [3]_, appendix A.3.) K = 2 gives exactly the numbers of
-    `dpo_loss`.
+    `dpo_loss`, and ``top=1`` is S-DPO [4]_.
 
     Parameters
     ----------
@@ -51,9 +63,29 @@ def plackett_luce_loss(
     beta : float or (B,)
         Above 0; one for the batch or one for each group. 1 for scores that are rewards or log-worths already.
     rankings : (B, K) int64 or int32, optional
-        Item indices 0..K-1 of each group, best first. None: the columns stand best first.
+        Item indices 0..K-1 of each group, best first. A list that ends early is filled up with -1, and
+        `unlisted` says what that means. None: the columns stand best first.
+    ranks : (B, K) int64 or int32, optional
+        Instead of `rankings`, the rank of each item: 1 is the best, equal ranks are ties (only order and
+        equality count); 0 is unranked, below all that are ranked, in an unknown order; -1 did not take part.
+        d items that are tied are chosen from the same set (Breslow [5]_): d LSE - sum of their scores.
+    top : int, optional
+        Only the first `top` choices of each group were observed. Ties count if their first place is one.
+    unlisted : "error", "absent" or "remain"
+        What the items that a list does not name did: it is an error if there are any; they did not take part;
+        or they remained behind those listed, in an unknown order.
+    first_choice : "best" or "worst"
+        Which item each stage chooses. "worst": with probabilities proportional to exp(-s) among those left;
+        lists and ranks then run from the worst, and with ``top=1`` only the worst is known (best-worst
+        scaling [6]_).
+    offsets : (B + 1,) int64 or int32, optional
+        Groups of different sizes: arrays of items are flat, (N,) for (B, K) everywhere, and group b has those
+        from ``offsets[b]`` to ``offsets[b + 1] - 1``.
     weights : (B,), optional
         Factor, at least 0, of each group's loss. The mean still divides by B.
+    position_weights : (K,), optional
+        Factor, at least 0, of each place's part of the loss (position-aware ListMLE [7]_); K of the largest
+        group. Ties have the place of their first.
     reduction : "mean", "sum" or "none"
         What `loss` is. Gradients are those of `loss`; for "none", of the sum.
     nonfinite : "error" or "propagate"
@@ -80,6 +112,12 @@ def plackett_luce_loss(
     .. [1] Plackett, "The Analysis of Permutations", Applied Statistics 24(2), 1975.
     .. [2] Luce, "Individual Choice Behavior", 1959.
     .. [3] Rafailov et al., 2023, arXiv:2305.18290.
+    .. [4] Chen et al., "On Softmax Direct Preference Optimization for Recommendation", 2024,
+       arXiv:2406.09215.
+    .. [5] Breslow, "Covariance Analysis of Censored Survival Data", Biometrics 30(1), 1974.
+    .. [6] Marley and Louviere, "Some probabilistic models of best, worst, and best-worst choices", Journal of
+       Mathematical Psychology 49(6), 2005.
+    .. [7] Lan et al., "Position-Aware ListMLE: A Sequential Learning Process for Ranking", UAI 2014.
 
     Examples
     --------
@@ -87,7 +125,78 @@ def plackett_luce_loss(
     >>> out = swiftdpo.plackett_luce_loss([[0.5, 2.0, -1.0]], beta=1.0, rankings=[[1, 0, 2]])
     >>> round(out.loss, 4)
     0.4427
+    >>> best_of_three = dict(rankings=[[1, -1, -1]], unlisted="remain")
+    >>> round(swiftdpo.plackett_luce_loss([[0.5, 2.0, -1.0]], beta=1.0, **best_of_three).loss, 4)
+    0.2413
     """
     return PlackettLuceLoss(
-        *_core.plackett_luce_loss(policy_logps, ref_logps, beta, weights, rankings, reduction, nonfinite)
+        *_core.plackett_luce_loss(
+            policy_logps,
+            ref_logps,
+            beta,
+            weights,
+            position_weights,
+            None,
+            rankings,
+            ranks,
+            offsets,
+            reduction,
+            nonfinite,
+            unlisted,
+            first_choice,
+            top,
+            False,
+        )
     )
+
+
+def plackett_luce_hessian_product(
+    direction: ArrayLike,
+    policy_logps: ArrayLike,
+    ref_logps: ArrayLike | None = None,
+    beta: float | ArrayLike = 0.1,
+    rankings: ArrayLike | None = None,
+    *,
+    ranks: ArrayLike | None = None,
+    top: int | None = None,
+    unlisted: Unlisted = "error",
+    first_choice: FirstChoice = "best",
+    offsets: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+    position_weights: ArrayLike | None = None,
+    reduction: Reduction = "mean",
+) -> FloatArray:
+    """Product of the Hessian of `plackett_luce_loss` with a vector, in time linear in the number of items.
+
+    The Hessian is that of ``loss`` by `policy_logps`. It is positive semidefinite, and its product with a
+    vector that is constant in each group is 0.
+
+    Parameters
+    ----------
+    direction
+        The vector, with the shape and dtype of `policy_logps`. The others are those of `plackett_luce_loss`.
+
+    Returns
+    -------
+    array
+        With the shape and dtype of `policy_logps`.
+    """
+    results = _core.plackett_luce_loss(
+        policy_logps,
+        ref_logps,
+        beta,
+        weights,
+        position_weights,
+        direction,
+        rankings,
+        ranks,
+        offsets,
+        reduction,
+        "error",
+        unlisted,
+        first_choice,
+        top,
+        False,
+    )
+    product: FloatArray = results[-1]
+    return product

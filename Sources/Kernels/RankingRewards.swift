@@ -1,0 +1,29 @@
+import Elementary
+import Preference
+
+/// Rewards of the items of ranked groups. With one beta for all, the groups' items are one run.
+func rankingRewards(_ pointer: UnsafePointer<RankingJob>, _ range: Range<Int>) {
+  let job = pointer.pointee
+  guard let rewards = job.rewards, range.lowerBound < range.upperBound else { return }
+  if job.betas == nil || job.numSharedItems > 0 {
+    let items = job.items(range.lowerBound).lowerBound..<job.items(range.upperBound - 1).upperBound
+    writeRewards(job, items, beta: job.beta, rewards)
+  } else {
+    for group in range { writeRewards(job, job.items(group), beta: job.type.load(job.betas!, group), rewards) }
+  }
+}
+
+@inline(never)
+private func writeRewards(_ job: RankingJob, _ items: Range<Int>, beta: Double, _ rewards: UnsafeMutableRawPointer) {
+  var start = items.lowerBound
+  while start < items.upperBound {
+    let left = items.upperBound - start
+    let count = left < 8 ? left : 8
+    let policy = job.type.load(job.policy, start, count: count, filler: 0)
+    var reference = F64x8(repeating: 0)
+    if let array = job.reference { reference = job.type.load(array, start, count: count, filler: 0) }
+    let ratio = LogRatio(policy: policy, reference: reference)
+    job.type.store(ratio.reward(beta: F64x8(repeating: beta)), rewards, start, count: count)
+    start += 8
+  }
+}

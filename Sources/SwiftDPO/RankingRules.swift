@@ -1,0 +1,85 @@
+import CSwiftDPO
+import Elementary
+import Preference
+
+// What makes lists and ranks legal.
+
+func checkUnlisted(_ unlisted: swiftdpo_unlisted) throws(Fault) -> UnlistedItems {
+  switch unlisted {
+  case SWIFTDPO_UNLISTED_ERROR: return .none
+  case SWIFTDPO_UNLISTED_ABSENT: return .absent
+  case SWIFTDPO_UNLISTED_REMAIN: return .remain
+  default: throw Fault(SWIFTDPO_ERROR_UNLISTED, "unlisted")
+  }
+}
+
+func checkFirstChoice(_ choice: swiftdpo_first_choice) throws(Fault) -> Bool {
+  switch choice {
+  case SWIFTDPO_FIRST_CHOICE_BEST: return false
+  case SWIFTDPO_FIRST_CHOICE_WORST: return true
+  default: throw Fault(SWIFTDPO_ERROR_FLAG, "first_choice")
+  }
+}
+
+/// Each list names items of its group, none twice, and all of them unless `unlisted` says what the others did: only then
+/// may it end early.
+func checkRankings(_ job: RankingJob) throws(Fault) {
+  guard let rankings = job.rankings else { return }
+  for group in 0..<job.numGroups {
+    let entries = job.entries(group)
+    let items = job.items(group).count
+    var listed = 0
+    for entry in entries {
+      let item = rankings[entry]
+      let ended = listed < entry - entries.lowerBound
+      let legal = (item == -1 && job.unlisted != .none) || (!ended && item >= 0 && item < Int64(items))
+      try require(legal, SWIFTDPO_ERROR_NOT_A_RANKING, "rankings", at: entry)
+      if item >= 0 { listed += 1 }
+    }
+    if job.unlisted == .none && listed < items {
+      let culprit = entries.lowerBound + (listed < entries.count ? listed : entries.count - 1)
+      throw Fault(SWIFTDPO_ERROR_UNLISTED, "rankings", at: culprit < 0 ? 0 : culprit)
+    }
+    try checkDistinct(rankings, entries.lowerBound..<entries.lowerBound + listed, items)
+  }
+}
+
+/// Short lists are compared item by item. For longer ones, a window of bits on the stack marks the items seen; groups
+/// larger than the window are read once for each window.
+private func checkDistinct(_ rankings: UnsafePointer<Int64>, _ entries: Range<Int>, _ items: Int) throws(Fault) {
+  if entries.count <= 16 {
+    for entry in entries {
+      for earlier in entries.lowerBound..<entry {
+        try require(rankings[earlier] != rankings[entry], SWIFTDPO_ERROR_NOT_A_RANKING, "rankings", at: entry)
+      }
+    }
+    return
+  }
+  let window = 1 << 14
+  var start = 0
+  while start < items {
+    var seen = InlineArray<256, UInt64>(repeating: 0)
+    for entry in entries {
+      let offset = Int(rankings[entry]) - start
+      if offset < 0 || offset >= window { continue }
+      let bit: UInt64 = 1 << UInt64(offset & 63)
+      try require(seen[offset >> 6] & bit == 0, SWIFTDPO_ERROR_NOT_A_RANKING, "rankings", at: entry)
+      seen[offset >> 6] |= bit
+    }
+    start += window
+  }
+}
+
+/// Ranks count from 1 to the number of the group's entries; 0 and -1 have meanings of their own. A list of shared items
+/// says that one is absent by leaving it out.
+func checkRanks(_ job: RankingJob) throws(Fault) {
+  guard let ranks = job.ranks else { return }
+  let lowest: Int64 = job.numSharedItems > 0 ? 0 : -1
+  for group in 0..<job.numGroups {
+    let entries = job.entries(group)
+    for entry in entries {
+      let legal = ranks[entry] >= lowest && ranks[entry] <= Int64(entries.count)
+      try require(legal, SWIFTDPO_ERROR_RANK, "ranks", at: entry)
+    }
+  }
+}
