@@ -118,7 +118,14 @@ typedef enum swiftdpo_status {
   SWIFTDPO_ERROR_UNLISTED = 53,        /**< A ranking does not list all items, and `unlisted` does not say why. */
 
   /* The system */
-  SWIFTDPO_ERROR_OUT_OF_MEMORY = 40    /**< Temporary memory could not be had. */
+  SWIFTDPO_ERROR_OUT_OF_MEMORY = 40,   /**< Temporary memory could not be had. */
+
+  /* Losses over pairs */
+  SWIFTDPO_ERROR_LOSS_TYPE = 60,       /**< A loss is none of the known values, or there are more than 16. */
+  SWIFTDPO_ERROR_F_DIVERGENCE = 61,    /**< f_divergence is unknown, or not allowed with one of the losses. */
+  SWIFTDPO_ERROR_PARAMETER = 62,       /**< A parameter of a loss is outside its range. */
+  SWIFTDPO_ERROR_REFERENCE = 63,       /**< This loss has no reference. */
+  SWIFTDPO_ERROR_LENGTH = 64           /**< A number of tokens is negative. */
 } swiftdpo_status;
 
 /** A sentence, in English, that states the rule behind a status. Static text, never NULL, for any value. */
@@ -148,37 +155,133 @@ typedef enum swiftdpo_nonfinite {
 } swiftdpo_nonfinite;
 
 /* ------------------------------------------------------------------------------------------------------------------
- * Pairs: Direct Preference Optimization
+ * Pairs: Direct Preference Optimization and its relatives
  * ------------------------------------------------------------------------------------------------------------------
  *
- *   a = log pi(y_w) - log ref(y_w),   b = log pi(y_l) - log ref(y_l),   z = beta * (a - b) - margin
+ *   a = log pi(y_w) - log ref(y_w),   b = log pi(y_l) - log ref(y_l)       log-ratios
+ *   z = beta * (a - b) - margin                                          the margin of the implicit rewards
+ *   u = beta * a - margin / 2,   v = beta * b + margin / 2                 so that z = u - v
  *
- *   loss   = - p * log sigma(z) - (1 - p) * log sigma(-z)
- *   d/dz   = sigma(z) - p
- *   rewards  beta * a  and  beta * b
+ *   loss   = the sum over losses of  loss_weight * L(z, u, v),   by default DPO's  L = - log sigma(z)
+ *   d/da   = beta * dL/du   and   d/db = beta * dL/dv;   for a function of z alone dL/du = dL/dz = - dL/dv
+ *   rewards  beta * a  and  beta * b, whatever the loss
  *
- * p is the probability that the preferred response is the better one: 1 - label_smoothing, or the pair's soft label.
- * With p = 1 the loss is -log sigma(z) (Rafailov et al. 2023, arXiv:2305.18290); with p = 1 - label_smoothing it is
- * cDPO (Mitchell 2023). d/da = beta * d/dz and d/db = -beta * d/dz.
+ * p is the probability that the preferred response is the better one: 1 - label_smoothing, or the pair's soft label. A
+ * loss L0 that knows no doubt becomes its expected value, p * L0(z, u, v) + (1 - p) * L0(-z, v, u); with DPO's that is
+ * cDPO. The formulas of swiftdpo_loss_type are for p = 1 where p does not stand in them.
  *
- * Range: [0, inf) for p = 1, with loss ln 2 at z = 0; for 0 < p < 1 the smallest loss is the entropy of p, at
- * z = logit(p). Finite for all finite inputs up to the type's own overflow: the loss grows like |z|.
- * Accuracy (f64): losses and gradients within 4 ulp of the exact value of the given numbers, where terms of opposite
- * sign cancel (p < 1, near z = logit(p)) 4 ulp of the larger term. f32: rounded from double.
+ * Accuracy (f64): losses and gradients within 4 ulp of the exact value of the given numbers; where terms of opposite
+ * sign cancel, 4 ulp of the largest term. Scores other than the log-ratio (f-divergences, AlphaPO, ORPO) and discopop
+ * are rounded to about 4 ulp before the loss is taken, which adds 4 |z| ulp. f32: rounded from double.
+ * No finite input gives NaN. What exceeds the type is an infinity of the right sign.
  */
+
+/** The losses over pairs. Values are pinned. s(x) = 1 / (1 + e^-x), sp(x) = log(1 + e^x), s'(x) = s(x) s(-x). */
+typedef enum swiftdpo_loss_type {
+  /** sp(-z): DPO (Rafailov et al. 2023, arXiv:2305.18290), cDPO for p < 1 (Mitchell 2023). dL/dz = s(z) - p. In [0, inf)
+   * for p = 1, ln 2 at z = 0; for p < 1 the least value is the entropy of p, at z = logit(p). Convex; grows like |z|. */
+  SWIFTDPO_LOSS_SIGMOID = 0,
+  /** ((1 - e) sp(-z) - e sp(z)) / (1 - 2e), e = label_smoothing: unbiased where labels are flipped at the known rate e
+   * (Chowdhury et al. 2024, arXiv:2403.00409). dL/dz = s(z) - (1 - e) / (1 - 2e). Unbounded below as z grows, for e > 0.
+   * e is no doubt about the label here: p is 1 or the pair's soft label. */
+  SWIFTDPO_LOSS_ROBUST = 1,
+  /** max(0, 1 - z) (Zhao et al. 2023, arXiv:2305.10425; Liu et al. 2023, arXiv:2309.06657). dL/dz = -1 for z < 1, else 0. */
+  SWIFTDPO_LOSS_HINGE = 2,
+  /** ((z - 1/2) / beta)^2: IPO on summed log-ratios (Azar et al. 2023, arXiv:2310.12036; beta is its tau).
+   * dL/dz = 2 (z - 1/2) / beta^2. */
+  SWIFTDPO_LOSS_IPO = 3,
+  /** KL(s(z) || p), p in (0, 1): EXO (Ji et al. 2024, arXiv:2402.00856). dL/dz = s'(z) (z - logit(p)): it vanishes far
+   * away on either side. In [0, max(-ln p, -ln(1 - p))]. Needs label_smoothing > 0 or soft labels inside (0, 1). */
+  SWIFTDPO_LOSS_EXO_PAIR = 4,
+  /** sp(-u) + sp(u)/2 + sp(v)/2: NCA (Chen et al. 2024, arXiv:2402.05369). dL/du = 3/2 s(u) - 1, dL/dv = s(v)/2. Least
+   * where s(u) = 2/3 and v = -inf. */
+  SWIFTDPO_LOSS_NCA_PAIR = 5,
+  /** sp(-u) + sp(v): BCO's classifier on pairs, without a shift (Jung et al. 2024, arXiv:2404.04656). dL/du = -s(-u),
+   * dL/dv = s(v). In [0, inf). */
+  SWIFTDPO_LOSS_BCO_PAIR = 6,
+  /** ((u - 1/2)^2 + (v + 1/2)^2) / beta^2: SPPO (Wu et al. 2024, arXiv:2405.00675). dL/du = 2 (u - 1/2) / beta^2,
+   * dL/dv = 2 (v + 1/2) / beta^2. */
+  SWIFTDPO_LOSS_SPPO_HARD = 7,
+  /** DPO's loss of the margins' quantiles (Melnyk et al. 2024, arXiv:2406.05882): a pair whose policy margin
+   * log pi(y_w) - log pi(y_l) has rank k is compared with the reference margin of rank k, its own parameters apply.
+   * Couples the batch. Ties keep the pairs' order, so that results are the same everywhere. */
+  SWIFTDPO_LOSS_AOT = 8,
+  /** The same with the k-th smallest a against the k-th smallest b, parameters being those of a's pair. */
+  SWIFTDPO_LOSS_AOT_UNPAIRED = 9,
+  /** s(-u) + s(v): APO-zero (D'Oosterlinck et al. 2024, arXiv:2408.06266). dL/du = -s'(u), dL/dv = s'(v). In [0, 2]. */
+  SWIFTDPO_LOSS_APO_ZERO = 10,
+  /** s(u) + s(-z): APO-down (the same). dL/du = s'(u) - s'(z), dL/dv = s'(z). In [0, 2]. */
+  SWIFTDPO_LOSS_APO_DOWN = 11,
+  /** (1 - m) sp(-z) + m e^-z, m = s(z / discopop_tau): DiscoPOP (Lu et al. 2024, arXiv:2406.08414).
+   * dL/dz = -(1 - m) s(-z) - m e^-z + m (1 - m) / tau * (e^-z - sp(-z)). Not convex. Above discopop_tau = 1 it grows
+   * exponentially as z falls. */
+  SWIFTDPO_LOSS_DISCOPOP = 12,
+  /** SIGMOID with a and b divided by their numbers of tokens (length-normalised DPO). Needs lengths. */
+  SWIFTDPO_LOSS_SIGMOID_NORM = 13,
+  /** - log pi(y_w) * count / (tokens of the batch's chosen responses), so that the mean is the token mean of the
+   * negative log-likelihood; of sft_logps and sft_lengths where they are given. Needs lengths. 0 for a batch without
+   * tokens. It has no part in z, rewards, margins or the reference's gradient. */
+  SWIFTDPO_LOSS_SFT = 14,
+  /** IPO with a and b divided by their numbers of tokens, as TRL has it under the name of ipo. Needs lengths. */
+  SWIFTDPO_LOSS_IPO_NORM = 15,
+  /** KL(s(t) || s(z)), t = reward_scale * reward_gap: reward-aware preference optimization, RPO (Nvidia 2024,
+   * arXiv:2406.11704; Sun et al. 2025, arXiv:2502.00203). dL/dz = s(z) - s(t). In [0, inf), 0 at z = t. Flipping a label
+   * flips the gap, so that p makes no difference, here and in the next two. */
+  SWIFTDPO_LOSS_RPO_BWD_KL = 16,
+  /** KL(s(z) || s(t)): the same with forward KL. dL/dz = s'(z) (z - t). */
+  SWIFTDPO_LOSS_RPO_FWD_KL = 17,
+  /** (z - t)^2: the same with squared distance. dL/dz = 2 (z - t). */
+  SWIFTDPO_LOSS_RPO_SQ = 18,
+  /** Ties after Rao and Kupper (1967; for DPO Chen et al. 2024, arXiv:2409.17431), A = ln tie_strength, tie_strength > 1:
+   * sp(A - z) for a decided pair, dL/dz = -s(A - z); sp(A - z) + sp(A + z) - ln(tie_strength^2 - 1) for a tied one,
+   * dL/dz = s(A + z) - s(A - z). As tie_strength falls to 1 it becomes DPO, and ties impossible. */
+  SWIFTDPO_LOSS_RAO_KUPPER = 19,
+  /** Ties after Davidson (1970; for DPO as above), nu = tie_strength > 0: E = 1 + 2 nu e^(-z/2) + e^-z; ln E for a decided
+   * pair, dL/dz = -(e^-z + nu e^(-z/2)) / E; ln E + z/2 - ln(2 nu) for a tied one, dL/dz greater by 1/2. (delta_2 of
+   * Davidson-Luce is 2 nu.) As tie_strength falls to 0 it becomes DPO. */
+  SWIFTDPO_LOSS_DAVIDSON = 20,
+  /** sp(-z) where z compares (1 - e^(-alpha x)) / alpha, x being a mean log-ratio: AlphaPO (Gupta et al. 2025,
+   * arXiv:2501.03884), alpha = alphapo_alpha; SimPO (Meng et al. 2024, arXiv:2405.14734) at 0. Needs lengths. */
+  SWIFTDPO_LOSS_ALPHAPO = 21,
+  /** beta * sp(-z), z = log-odds of y_w - log-odds of y_l - margin, log-odds = x - ln(1 - e^x) of mean log-ratios x: the
+   * odds-ratio term of ORPO (Hong et al. 2024, arXiv:2403.07691), without a reference. u and v are the log-odds.
+   * dL/dx_w = -beta s(-z) / (1 - e^x_w), dL/dx_l = beta s(-z) / (1 - e^x_l), which diverges as x_l nears 0. Where x is not
+   * below -2^-1018 that stands for it. Needs lengths. */
+  SWIFTDPO_LOSS_ODDS_RATIO = 22,
+  /** max(0, -z), that is max(0, margin - beta * (a - b)): SLiC's calibration term (Zhao et al. 2023). */
+  SWIFTDPO_LOSS_SLIC = 23
+} swiftdpo_loss_type;
+
+/**
+ * What stands for the log-ratio x in z (Wang et al. 2023, arXiv:2309.16240): scores that are 0 where policy and reference
+ * agree. Only differences of scores have a meaning, so that only losses of z take others than the first: SIGMOID, ROBUST,
+ * HINGE, IPO, EXO_PAIR, DISCOPOP, SIGMOID_NORM, IPO_NORM, RPO_*, RAO_KUPPER, DAVIDSON, SLIC (and SFT, which has none).
+ */
+typedef enum swiftdpo_f_divergence {
+  SWIFTDPO_REVERSE_KL = 0,     /**< x */
+  SWIFTDPO_FORWARD_KL = 1,     /**< 1 - e^-x */
+  SWIFTDPO_JS_DIVERGENCE = 2,  /**< ln(2 s(x)) */
+  SWIFTDPO_ALPHA_DIVERGENCE = 3/**< (e^((c - 1) x) - 1) / (c - 1), c = f_alpha_divergence_coef; x at c = 1 */
+} swiftdpo_f_divergence;
 
 /** A batch of preference pairs. */
 typedef struct swiftdpo_pairs_f32 {
   size_t struct_size;                 /**< sizeof(swiftdpo_pairs_f32) */
   size_t count;                       /**< Number of pairs: each array below has this many elements. */
-  const float *policy_chosen_logps;   /**< log pi(y_w|x). Required. */
-  const float *policy_rejected_logps; /**< log pi(y_l|x). Required. */
-  const float *ref_chosen_logps;      /**< log ref(y_w|x). NULL, together with the next: reference-free, a = log pi. */
-  const float *ref_rejected_logps;    /**< log ref(y_l|x). */
-  const float *betas;                 /**< Each pair's own beta > 0. NULL: options->beta. */
-  const float *margins;               /**< Subtracted from beta * (a - b), in nats. NULL: 0. */
-  const float *weights;               /**< Factor >= 0 of each pair's loss. NULL: 1. */
-  const float *soft_labels;           /**< p in [0, 1] for each pair. NULL: 1 - options->label_smoothing. */
+  const float *policy_chosen_logps;    /**< log pi(y_w|x). Required. */
+  const float *policy_rejected_logps;  /**< log pi(y_l|x). Required. */
+  const float *ref_chosen_logps;       /**< log ref(y_w|x). NULL, together with the next: reference-free, a = log pi. */
+  const float *ref_rejected_logps;     /**< log ref(y_l|x). */
+  const float *betas;                  /**< Each pair's own beta > 0. NULL: options->beta. */
+  const float *margins;                /**< Subtracted from z, in nats. NULL: options->margin. */
+  const float *weights;                /**< Factor >= 0 of each pair's loss. NULL: 1. */
+  const float *soft_labels;            /**< p in [0, 1] for each pair. NULL: 1 - options->label_smoothing. */
+  const int64_t *chosen_lengths;       /**< Tokens of each y_w, >= 0, for losses that divide by them. 0 counts as 1. */
+  const int64_t *rejected_lengths;     /**< Tokens of each y_l. */
+  const uint8_t *ties;                 /**< 1 where neither response is better, 0 elsewhere: RAO_KUPPER, DAVIDSON. NULL: 0. */
+  const float *reward_gaps;            /**< Reward of y_w minus reward of y_l, for the RPO_ losses. */
+  const float *sft_logps;              /**< log pi of a further response to each prompt, for SFT. NULL: y_w. */
+  const int64_t *sft_lengths;          /**< Tokens of that response; needed with sft_logps. */
 } swiftdpo_pairs_f32;
 
 /** As swiftdpo_pairs_f32, in double. */
@@ -193,10 +296,18 @@ typedef struct swiftdpo_pairs_f64 {
   const double *margins;
   const double *weights;
   const double *soft_labels;
+  const int64_t *chosen_lengths;
+  const int64_t *rejected_lengths;
+  const uint8_t *ties;
+  const double *reward_gaps;
+  const double *sft_logps;
+  const int64_t *sft_lengths;
 } swiftdpo_pairs_f64;
 
-#define SWIFTDPO_PAIRS_F32_INIT {sizeof(swiftdpo_pairs_f32), 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL}
-#define SWIFTDPO_PAIRS_F64_INIT {sizeof(swiftdpo_pairs_f64), 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL}
+#define SWIFTDPO_PAIRS_F32_INIT \
+  {sizeof(swiftdpo_pairs_f32), 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL}
+#define SWIFTDPO_PAIRS_F64_INIT \
+  {sizeof(swiftdpo_pairs_f64), 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL}
 void swiftdpo_pairs_f32_init(swiftdpo_pairs_f32 *pairs);
 void swiftdpo_pairs_f64_init(swiftdpo_pairs_f64 *pairs);
 
@@ -206,22 +317,83 @@ typedef struct swiftdpo_dpo_options {
   double label_smoothing;       /**< Probability that a label is flipped, in [0, 0.5). Default 0. */
   swiftdpo_reduction reduction; /**< Default SWIFTDPO_REDUCTION_MEAN. */
   swiftdpo_nonfinite nonfinite; /**< Default SWIFTDPO_NONFINITE_ERROR. Parameters must be finite either way. */
+  const swiftdpo_loss_type *loss_types;/**< num_losses of them. NULL: SIGMOID alone. */
+  const double *loss_weights;   /**< Finite factors >= 0 of the losses. NULL: 1 for each. */
+  size_t num_losses;            /**< At most 16; 0 with loss_types NULL. */
+  swiftdpo_f_divergence f_divergence; /**< Default SWIFTDPO_REVERSE_KL. */
+  int32_t reference_free;       /**< 1: leave the reference out, even where it is given. Default 0. */
+  double f_alpha_divergence_coef; /**< c of SWIFTDPO_ALPHA_DIVERGENCE, finite. Default 0.5. */
+  double margin;                /**< Subtracted from z where pairs have no margins of their own. Default 0. */
+  double discopop_tau;          /**< > 0. Default 0.05. */
+  double tie_strength;          /**< nu of RAO_KUPPER (> 1) and DAVIDSON (> 0). Default 2. */
+  double reward_scale;          /**< Factor of reward_gaps, finite. Default 1. */
+  double alphapo_alpha;         /**< Finite. Default 0, which is SimPO. */
 } swiftdpo_dpo_options;
 
 #define SWIFTDPO_DPO_OPTIONS_INIT \
-  {sizeof(swiftdpo_dpo_options), 0.1, 0.0, SWIFTDPO_REDUCTION_MEAN, SWIFTDPO_NONFINITE_ERROR}
+  {sizeof(swiftdpo_dpo_options), \
+   0.1, \
+   0.0, \
+   SWIFTDPO_REDUCTION_MEAN, \
+   SWIFTDPO_NONFINITE_ERROR, \
+   NULL, \
+   NULL, \
+   0, \
+   SWIFTDPO_REVERSE_KL, \
+   0, \
+   0.5, \
+   0.0, \
+   0.05, \
+   2.0, \
+   1.0, \
+   0.0}
 void swiftdpo_dpo_options_init(swiftdpo_dpo_options *options);
 
-/** Where results go. Each may be NULL. Arrays have one element for each pair. */
+/**
+ * Sums and counts that metrics are made of: a call adds to what stands there, so that the sums of micro-batches, and
+ * added field by field those of several processes, are exact. Divide by count for means. Rewards and log-ratios are those
+ * of the responses given, whatever the loss.
+ */
+typedef struct swiftdpo_pair_metrics {
+  size_t struct_size;      /**< sizeof(swiftdpo_pair_metrics) */
+  size_t count;            /**< Pairs. */
+  size_t num_correct;      /**< Pairs with a > b: the policy has moved towards y_w. */
+  size_t num_tied;         /**< Pairs with a = b, as at the first step: neither right nor wrong. */
+  double losses;           /**< Sum of `losses`. The fields below are sums as well. */
+  double chosen_rewards;   /**< beta * a */
+  double rejected_rewards; /**< beta * b; the sum of margins is the difference of the two. */
+  double chosen_logps;     /**< log pi(y_w|x) */
+  double rejected_logps;   /**< log pi(y_l|x) */
+  double gradient_weights; /**< sigma(-z) */
+  double chosen_kl_k1;     /**< a: with responses drawn from the policy, estimates of KL(pi || ref). */
+  double chosen_kl_k2;     /**< a^2 / 2 */
+  double chosen_kl_k3;     /**< e^-a - 1 + a, never negative */
+  double rejected_kl_k1;   /**< The same of b. */
+  double rejected_kl_k2;
+  double rejected_kl_k3;
+} swiftdpo_pair_metrics;
+
+#define SWIFTDPO_PAIR_METRICS_INIT {sizeof(swiftdpo_pair_metrics), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+void swiftdpo_pair_metrics_init(swiftdpo_pair_metrics *metrics);
+
+/** Where results go. Each may be NULL. Arrays have one element for each pair. Gradients are those of `loss`. */
 typedef struct swiftdpo_pair_results_f32 {
-  size_t struct_size;               /**< sizeof(swiftdpo_pair_results_f32) */
-  double *loss;                     /**< The reduced loss: one number. */
-  float *losses;                    /**< Loss of each pair, its weight included. */
-  float *grad_policy_chosen_logps;  /**< d loss / d log pi(y_w|x). */
-  float *grad_policy_rejected_logps;/**< d loss / d log pi(y_l|x). */
-  float *chosen_rewards;            /**< beta * a */
-  float *rejected_rewards;          /**< beta * b */
-  float *gradient_weights;          /**< sigma(-z): near 0 where the policy is right and sure, near 1 where wrong. */
+  size_t struct_size;                /**< sizeof(swiftdpo_pair_results_f32) */
+  double *loss;                      /**< The reduced loss: one number. */
+  float *losses;                     /**< Loss of each pair, its weight included. */
+  float *grad_policy_chosen_logps;   /**< d loss / d log pi(y_w|x). */
+  float *grad_policy_rejected_logps; /**< d loss / d log pi(y_l|x). */
+  float *chosen_rewards;             /**< beta * a */
+  float *rejected_rewards;           /**< beta * b */
+  float *gradient_weights;           /**< sigma(-z), of the first loss: near 0 where the policy is right and sure, near 1 where wrong. */
+  float *grad_ref_chosen_logps;      /**< d loss / d log ref(y_w|x). */
+  float *grad_ref_rejected_logps;    /**< d loss / d log ref(y_l|x). */
+  float *grad_sft_logps;             /**< d loss / d sft_logps. */
+  float *grad_betas;                 /**< d loss / d beta of each pair; their sum is that by options->beta. */
+  float *grad_margins;               /**< d loss / d margin of each pair. */
+  float *curvatures;                 /**< d^2 loss / dz^2 of each pair, at u + v fixed. */
+  double *grad_tie_strength;         /**< d loss / d tie_strength: one number. */
+  swiftdpo_pair_metrics *metrics;    /**< Added to. */
 } swiftdpo_pair_results_f32;
 
 /** As swiftdpo_pair_results_f32, in double. */
@@ -234,14 +406,25 @@ typedef struct swiftdpo_pair_results_f64 {
   double *chosen_rewards;
   double *rejected_rewards;
   double *gradient_weights;
+  double *grad_ref_chosen_logps;
+  double *grad_ref_rejected_logps;
+  double *grad_sft_logps;
+  double *grad_betas;
+  double *grad_margins;
+  double *curvatures;
+  double *grad_tie_strength;
+  swiftdpo_pair_metrics *metrics;
 } swiftdpo_pair_results_f64;
 
-#define SWIFTDPO_PAIR_RESULTS_F32_INIT {sizeof(swiftdpo_pair_results_f32), NULL, NULL, NULL, NULL, NULL, NULL, NULL}
-#define SWIFTDPO_PAIR_RESULTS_F64_INIT {sizeof(swiftdpo_pair_results_f64), NULL, NULL, NULL, NULL, NULL, NULL, NULL}
+#define SWIFTDPO_PAIR_RESULTS_F32_INIT \
+  {sizeof(swiftdpo_pair_results_f32), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL}
+#define SWIFTDPO_PAIR_RESULTS_F64_INIT \
+  {sizeof(swiftdpo_pair_results_f64), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL}
 void swiftdpo_pair_results_f32_init(swiftdpo_pair_results_f32 *results);
 void swiftdpo_pair_results_f64_init(swiftdpo_pair_results_f64 *results);
 
-/** Loss of a batch of pairs and its gradient. Neither allocates nor keeps anything. */
+/** Loss of a batch of pairs and its gradient. It keeps nothing, and takes temporary memory (five words for each pair) for
+ * AOT and AOT_UNPAIRED alone. */
 swiftdpo_status swiftdpo_dpo_loss_f32(const swiftdpo_pairs_f32 *pairs, const swiftdpo_dpo_options *options,
                                       const swiftdpo_pair_results_f32 *results, swiftdpo_culprit *culprit);
 swiftdpo_status swiftdpo_dpo_loss_f64(const swiftdpo_pairs_f64 *pairs, const swiftdpo_dpo_options *options,

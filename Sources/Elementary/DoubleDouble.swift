@@ -64,6 +64,13 @@ public struct DoubleDouble {
     return normalized(product, error)
   }
 
+  /// The quotient, to about 100 bits.
+  @_transparent public static func / (x: Self, divisor: F64x8) -> Self {
+    let quotient = x.high / divisor
+    let remainder = quotient.fma(-divisor, x.high) + x.low
+    return normalized(quotient, remainder / divisor)
+  }
+
   /// `self` where the mask is set, `other` elsewhere.
   @_transparent public func selected(_ mask: SIMDMask<F64x8.MaskStorage>, else other: Self) -> Self {
     Self(high: high.selected(mask, else: other.high), low: low.selected(mask, else: other.low))

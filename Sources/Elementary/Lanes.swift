@@ -44,6 +44,15 @@ extension SIMD8 where Scalar == Double {
 }
 
 extension SIMD8 where Scalar == Double {
+  /// The product, in which a factor of 0 wins over an infinite one: a term that has no weight does not count.
+  @_transparent public func weighted(by weight: Self) -> Self {
+    let zero = Self(repeating: 0)
+    return zero.selected(self .== 0, else: zero.selected(weight .== 0, else: self * weight))
+  }
+
+  /// 0 in place of NaN.
+  @_transparent public var orZero: Self { Self(repeating: 0).selected(self .!= self, else: self) }
+
   /// The first `count` lanes, and 0 in the others.
   @_transparent public func firstLanes(_ count: Int) -> Self {
     let lane = SIMD8<Int64>(0, 1, 2, 3, 4, 5, 6, 7)
@@ -56,4 +65,21 @@ extension SIMD16 where Scalar == Float {
   @_transparent public func fma(_ factor: Self, _ addend: Self) -> Self { platform_fmaf(self, factor, addend) }
 
   @_transparent public func fma(_ factor: Self, _ addend: Float) -> Self { fma(factor, Self(repeating: addend)) }
+}
+
+// The standard library's operators between a vector and a number work lane by lane where the optimiser has much to do.
+extension SIMD8 where Scalar == Double {
+  @_transparent public static func + (x: Double, y: Self) -> Self { Self(repeating: x) + y }
+  @_transparent public static func + (x: Self, y: Double) -> Self { x + Self(repeating: y) }
+  @_transparent public static func - (x: Double, y: Self) -> Self { Self(repeating: x) - y }
+  @_transparent public static func - (x: Self, y: Double) -> Self { x - Self(repeating: y) }
+  @_transparent public static func * (x: Double, y: Self) -> Self { Self(repeating: x) * y }
+  @_transparent public static func * (x: Self, y: Double) -> Self { x * Self(repeating: y) }
+  @_transparent public static func / (x: Double, y: Self) -> Self { Self(repeating: x) / y }
+  @_transparent public static func / (x: Self, y: Double) -> Self { x / Self(repeating: y) }
+  @_transparent public static func .< (x: Self, y: Double) -> SIMDMask<MaskStorage> { x .< Self(repeating: y) }
+  @_transparent public static func .> (x: Self, y: Double) -> SIMDMask<MaskStorage> { x .> Self(repeating: y) }
+  @_transparent public static func .>= (x: Self, y: Double) -> SIMDMask<MaskStorage> { x .>= Self(repeating: y) }
+  @_transparent public static func .== (x: Self, y: Double) -> SIMDMask<MaskStorage> { x .== Self(repeating: y) }
+  @_transparent public static func .!= (x: Self, y: Double) -> SIMDMask<MaskStorage> { x .!= Self(repeating: y) }
 }

@@ -78,3 +78,20 @@ import CPlatform
   return (-infinity).selected(x .== 0, else: infinity.selected(x .== infinity, else: F64x8(repeating: .nan).selected(
     .!(x .>= 0), else: result)))
 }
+
+/// log(1 + x) for x >= 0, given log of the rounded 1 + x.
+///
+/// Edge cases: log(1 + inf) = inf, NaN stays NaN; for tiny x the result is x.
+/// Postcondition: within 2 ulp.
+@_transparent public func log1p(_ x: F64x8, _ logarithm: F64x8) -> F64x8 {
+  let sum = 1 + x
+  let lost = x - (sum - 1)
+  return logarithm + (lost / sum).orZero
+}
+
+/// log s for a share s in [0, 1] whose complement 1 - s is known as well: near 1 the complement has the digits.
+@_transparent public func log(ofShare s: F64x8, complement: F64x8, _ logarithm: F64x8) -> F64x8 {
+  let near = complement .< 0.25
+  let reduced = log1pReduced(-complement.selected(near, else: F64x8(repeating: 0)), exponent: F64x8(repeating: 0))
+  return reduced.selected(near, else: logarithm)
+}

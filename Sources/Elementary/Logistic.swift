@@ -11,6 +11,11 @@ public struct Logistic {
   /// log1p(e^-|z|), what softplus(z) and softplus(-z) have in common; in [0, ln 2]
   public let rest: F64x8
 
+  /// log(1 + e^z)
+  public let softplus: F64x8
+  /// log(1 + e^-z) = -log sigma(z)
+  public let negativeSoftplus: F64x8
+
   /// - Parameter z: `z.low` enters to first order, which is exact to well below an ulp.
   @_transparent public init(_ z: DoubleDouble) {
     let positive = z.high .>= 0
@@ -22,5 +27,8 @@ public struct Logistic {
     sigmoid = larger.selected(positive, else: smaller)
     complement = smaller.selected(positive, else: larger)
     rest = log1pOfUnit(e)
+    let linear = z.high.magnitude + (rest + low)
+    softplus = linear.selected(positive, else: rest)
+    negativeSoftplus = rest.selected(positive, else: linear)
   }
 }

@@ -19,6 +19,11 @@ public struct Jet {
 /// Edge cases: f = ln 2 at z = 0 for every p; f(inf) = 0 for p = 1 and f(-inf) = 0 for q = 1; NaN stays NaN.
 @_transparent public func bernoulliCrossEntropy(_ z: DoubleDouble, p: F64x8, q: F64x8) -> (jet: Jet, Logistic) {
   let logistic = Logistic(z)
+  return (bernoulliCrossEntropy(z, logistic, p: p, q: q), logistic)
+}
+
+/// The same where the logistic function at z is known. p and q sum to 1; they may lie outside [0, 1].
+@_transparent public func bernoulliCrossEntropy(_ z: DoubleDouble, _ logistic: Logistic, p: F64x8, q: F64x8) -> Jet {
   let zero = F64x8(repeating: 0)
   let positive = z.high .> 0
   // p max(-z, 0) + q max(z, 0): one of the two factors times |z|, and 0 if that factor is 0, even for an infinite z.
@@ -26,5 +31,5 @@ public struct Jet {
   let linear = zero.selected(factor .== 0, else: factor * z.high.magnitude)
   let correction = factor * z.low.selected(positive, else: -z.low)
   let value = linear + (logistic.rest + correction)
-  return (Jet(value: value, slope: q * logistic.sigmoid - p * logistic.complement), logistic)
+  return Jet(value: value, slope: q * logistic.sigmoid - p * logistic.complement)
 }

@@ -2,6 +2,27 @@ import Elementary
 
 // What the door hands to the kernels: everything checked, defaults filled in. Arrays have elements of the job's type.
 
+/// One of the losses of a batch, and the score that it compares.
+public struct LossTerm {
+  public var loss: PairwiseLossType
+  public var weight: Double
+  public var score: ScoreKind
+  /// The exponent's factor of a power score.
+  public var gain: Double
+  /// Scores are per token: the log-ratio is divided by the number of tokens before the score is taken, or after.
+  public var meanLogRatio: Bool
+  public var meanScore: Bool
+
+  @inlinable public init(_ loss: PairwiseLossType, weight: Double) {
+    self.loss = loss
+    self.weight = weight
+    score = .logRatio
+    gain = 0
+    meanLogRatio = false
+    meanScore = false
+  }
+}
+
 /// A batch of preference pairs. Optional arrays stand in for the scalar beside them.
 public struct PairwiseJob {
   public var type: ElementType
@@ -13,14 +34,35 @@ public struct PairwiseJob {
 
   public var beta: Double
   public var betas: UnsafeRawPointer?
+  public var margin: Double
   public var margins: UnsafeRawPointer?
   public var weights: UnsafeRawPointer?
   /// P(chosen is better) and its complement, where no pair has a label of its own.
   public var p: Double
   public var q: Double
   public var softLabels: UnsafeRawPointer?
+  public var chosenLengths: UnsafePointer<Int64>?
+  public var rejectedLengths: UnsafePointer<Int64>?
+  /// 1 where neither response is better.
+  public var ties: UnsafePointer<UInt8>?
+  public var rewardGaps: UnsafeRawPointer?
+  public var rewardScale: Double
+  /// Log-probabilities of a further response that the sft term is about.
+  public var sftLogps: UnsafeRawPointer?
+  /// Pairs for each token of the sft term.
+  public var sftShare: Double
   /// 1 / count for the mean, 1 for the sum.
   public var scale: Double
+
+  public var terms: InlineArray<16, LossTerm>
+  public var termCount: Int
+  public var parameters: LossParameters
+  /// Optimal transport, aot: for each pair, the one whose reference margin has the rank of its policy margin, and the
+  /// other way round. aot_unpaired: the one whose rejected response has the rank of its chosen one, and back.
+  public var referencePartners: UnsafePointer<Int>?
+  public var policyPartners: UnsafePointer<Int>?
+  public var rejectedPartners: UnsafePointer<Int>?
+  public var chosenPartners: UnsafePointer<Int>?
 
   public var losses: UnsafeMutableRawPointer?
   public var gradPolicyChosen: UnsafeMutableRawPointer?
@@ -28,6 +70,13 @@ public struct PairwiseJob {
   public var chosenRewards: UnsafeMutableRawPointer?
   public var rejectedRewards: UnsafeMutableRawPointer?
   public var gradientWeights: UnsafeMutableRawPointer?
+  public var gradRefChosen: UnsafeMutableRawPointer?
+  public var gradRefRejected: UnsafeMutableRawPointer?
+  public var gradSFT: UnsafeMutableRawPointer?
+  public var gradBetas: UnsafeMutableRawPointer?
+  public var gradMargins: UnsafeMutableRawPointer?
+  public var curvatures: UnsafeMutableRawPointer?
+  public var wantsMetrics: Bool
 
   @inlinable public init(
     type: ElementType, count: Int, policyChosen: UnsafeRawPointer, policyRejected: UnsafeRawPointer
@@ -37,10 +86,34 @@ public struct PairwiseJob {
     self.policyChosen = policyChosen
     self.policyRejected = policyRejected
     beta = 1
+    margin = 0
     p = 1
     q = 0
+    rewardScale = 1
+    sftShare = 0
     scale = 1
+    terms = InlineArray(repeating: LossTerm(.sigmoid, weight: 1))
+    termCount = 1
+    parameters = LossParameters()
+    wantsMetrics = false
   }
+}
+
+/// The sums of a batch that a loss over pairs leaves.
+public struct PairwiseSums {
+  public var loss = FixedOrderSum()
+  public var gradTieStrength = FixedOrderSum()
+  public var chosenRewards = FixedOrderSum()
+  public var rejectedRewards = FixedOrderSum()
+  public var chosenLogps = FixedOrderSum()
+  public var rejectedLogps = FixedOrderSum()
+  public var gradientWeights = FixedOrderSum()
+  /// Estimates of KL(policy || reference) from the responses at hand: k1, k2, k3 for chosen, then for rejected.
+  public var kl = InlineArray<6, FixedOrderSum>(repeating: FixedOrderSum())
+  public var correct = 0
+  public var tied = 0
+
+  @_transparent public init() {}
 }
 
 /// What the items that a list does not name have to do with the choices that it records.

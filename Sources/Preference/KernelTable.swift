@@ -5,6 +5,9 @@ public struct KernelTable {
   /// Pairs `range` of the job; returns the sum of their losses.
   public var pairwise: (UnsafePointer<PairwiseJob>, Range<Int>) -> FixedOrderSum
 
+  /// The same for any losses and results.
+  public var pairwiseMixture: (UnsafePointer<PairwiseJob>, Range<Int>, UnsafeMutablePointer<PairwiseSums>) -> Void
+
   /// Groups `range` of the job, which begins at a multiple of eight; returns the sum of their losses.
   public var ranking: (UnsafePointer<RankingJob>, Range<Int>, RankingWorkspace) -> FixedOrderSum
 
@@ -31,6 +34,7 @@ public struct KernelTable {
 
   public init(
     pairwise: @escaping (UnsafePointer<PairwiseJob>, Range<Int>) -> FixedOrderSum,
+    pairwiseMixture: @escaping (UnsafePointer<PairwiseJob>, Range<Int>, UnsafeMutablePointer<PairwiseSums>) -> Void,
     ranking: @escaping (UnsafePointer<RankingJob>, Range<Int>, RankingWorkspace) -> FixedOrderSum,
     rankingRewards: @escaping (UnsafePointer<RankingJob>, Range<Int>) -> Void,
     firstNonfinite: @escaping (ElementType, UnsafeRawPointer, Int) -> Int,
@@ -41,6 +45,7 @@ public struct KernelTable {
     exp: @escaping (Double) -> Double
   ) {
     self.pairwise = pairwise
+    self.pairwiseMixture = pairwiseMixture
     self.ranking = ranking
     self.rankingRewards = rankingRewards
     self.firstNonfinite = firstNonfinite

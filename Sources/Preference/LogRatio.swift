@@ -13,6 +13,9 @@ public struct LogRatio {
 
   @_transparent public init(quarter: DoubleDouble) { self.quarter = quarter }
 
+  /// The log-ratio itself, infinite where it exceeds the largest double.
+  @_transparent public var value: DoubleDouble { quarter.timesFour }
+
   /// The implicit reward beta * log pi(y|x) / ref(y|x), without beta log Z(x) (Rafailov et al. 2023, equation 5).
   @_transparent public func reward(beta: F64x8) -> F64x8 { (quarter * beta).high * 4 }
 
@@ -20,8 +23,7 @@ public struct LogRatio {
   ///
   /// Exact to about 100 bits. Where it exceeds the largest double it is an infinity of the right sign.
   @_transparent public func rewardDifference(from other: LogRatio, beta: F64x8) -> DoubleDouble {
-    let product = (quarter - other.quarter) * beta
-    return DoubleDouble(high: product.high * 4, low: product.low * 4)
+    (quarter - other.quarter).reward(beta: beta)
   }
 
   /// Where this ratio is not the smaller one. False for NaN.
@@ -37,4 +39,11 @@ public struct LogRatio {
   @_transparent public func selected(_ mask: SIMDMask<F64x8.MaskStorage>, else other: LogRatio) -> LogRatio {
     LogRatio(quarter: quarter.selected(mask, else: other.quarter))
   }
+}
+
+extension DoubleDouble {
+  /// beta times a number that is given by its quarter.
+  @_transparent public func reward(beta: F64x8) -> DoubleDouble { (self * beta).timesFour }
+
+  @_transparent public var timesFour: DoubleDouble { DoubleDouble(high: high * 4, low: low * 4) }
 }

@@ -31,6 +31,8 @@ private func dpoLoss<P: Pairs, R: PairResults>(
   try checkLabelSmoothing(options.label_smoothing)
   let scale = try checkReduction(options.reduction, count: count)
   let refuseNonfinite = try checkNonfinitePolicy(options.nonfinite)
+  let referenceFree = try checkFlag(options.reference_free, "reference_free")
+  try require(options.margin.isFinite, SWIFTDPO_ERROR_NONFINITE, "margin")
 
   var ledger = Ledger()
   var job = PairwiseJob(
@@ -42,6 +44,10 @@ private func dpoLoss<P: Pairs, R: PairResults>(
     pairs.ref_chosen_logps == nil ? "ref_chosen_logps" : "ref_rejected_logps")
   job.refChosen = try ledger.optionalInput(pairs.ref_chosen_logps, type, count, "ref_chosen_logps")
   job.refRejected = try ledger.optionalInput(pairs.ref_rejected_logps, type, count, "ref_rejected_logps")
+  if referenceFree {
+    job.refChosen = nil
+    job.refRejected = nil
+  }
   job.betas = try ledger.optionalInput(pairs.betas, type, count, "betas")
   job.margins = try ledger.optionalInput(pairs.margins, type, count, "margins")
   job.weights = try ledger.optionalInput(pairs.weights, type, count, "weights")
@@ -55,6 +61,15 @@ private func dpoLoss<P: Pairs, R: PairResults>(
   job.rejectedRewards = try ledger.result(results.rejected_rewards, type, count, "rejected_rewards")
   job.gradientWeights = try ledger.result(results.gradient_weights, type, count, "gradient_weights")
 
+  job.beta = options.beta
+  job.margin = options.margin
+  job.p = 1 - options.label_smoothing
+  job.q = options.label_smoothing
+  job.scale = scale
+
+  let mixture = try Mixture(pairs, options, results, &job, &ledger)
+  defer { mixture.free() }
+
   try checkBetas(job.betas, type, count)
   try checkFinite(job.margins, type, count, "margins")
   try checkWeights(job.weights, type, count)
@@ -64,14 +79,20 @@ private func dpoLoss<P: Pairs, R: PairResults>(
     try checkFinite(job.policyRejected, type, count, "policy_rejected_logps")
     try checkFinite(job.refChosen, type, count, "ref_chosen_logps")
     try checkFinite(job.refRejected, type, count, "ref_rejected_logps")
+    try checkFinite(job.sftLogps, type, count, "sft_logps")
   }
 
-  job.beta = options.beta
-  job.p = 1 - options.label_smoothing
-  job.q = options.label_smoothing
-  job.scale = scale
-  let sum = kernels.pairwise(&job, 0..<count)
-  loss?.pointee = reduced(sum, scale)
+  if mixture.isSigmoidAlone {
+    let sum = kernels.pairwise(&job, 0..<count)
+    loss?.pointee = reduced(sum, scale)
+    return
+  }
+  mixture.pair(&job)
+  var sums = PairwiseSums()
+  kernels.pairwiseMixture(&job, 0..<count, &sums)
+  loss?.pointee = reduced(sums.loss, scale)
+  mixture.gradTieStrength?.pointee = reduced(sums.gradTieStrength, scale)
+  mixture.metrics?.pointee.add(sums, count)
 }
 
 /// The sum of a batch's losses times the reduction's scale.

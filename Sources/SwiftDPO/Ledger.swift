@@ -93,6 +93,11 @@ struct Ledger {
     return buffer
   }
 
+  /// A struct that the call writes.
+  mutating func structResult<Value>(_ pointer: UnsafeMutablePointer<Value>, _ name: StaticString) throws(Fault) {
+    try enter(UnsafeRawPointer(pointer), MemoryLayout<Value>.stride / 8, size: 8, name, isResult: true)
+  }
+
   // MARK: The rules
 
   /// Elements are scalars: their size is their alignment.

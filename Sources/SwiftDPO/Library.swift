@@ -44,6 +44,10 @@ private func rule(behind status: swiftdpo_status) -> StaticString {
   case SWIFTDPO_ERROR_LD_ALPHA: "ld_alpha must be in [0, 1]"
   case SWIFTDPO_ERROR_THREADS: "a number of threads must be in 0...1024"
   case SWIFTDPO_ERROR_SHARDED: "shards of a vocabulary do not give this result"
+  case SWIFTDPO_ERROR_LOSS_TYPE: "a loss must be one of the swiftdpo_loss_type values, and there may be 16 at most"
+  case SWIFTDPO_ERROR_F_DIVERGENCE: "f_divergence must be reverse KL with this loss: it is no function of a difference of scores"
+  case SWIFTDPO_ERROR_PARAMETER: "a parameter of the loss must be in its range"
+  case SWIFTDPO_ERROR_REFERENCE: "this loss has no reference"
   case SWIFTDPO_ERROR_NONFINITE: "values must be finite, neither NaN nor infinite"
   case SWIFTDPO_ERROR_LABEL: "a label must be ignore_index or in [0, vocab_size)"
   case SWIFTDPO_ERROR_NOT_A_RANKING: "a ranking must list each item of its group exactly once"
@@ -53,6 +57,7 @@ private func rule(behind status: swiftdpo_status) -> StaticString {
   case SWIFTDPO_ERROR_RANK: "a rank must be in [1, number of the group's entries], or 0 (unranked), or -1 (absent)"
   case SWIFTDPO_ERROR_CHOICE_OF_INPUT: "these arguments exclude each other, or one needs another"
   case SWIFTDPO_ERROR_UNLISTED: "a ranking must list all items, unless unlisted says what the others did"
+  case SWIFTDPO_ERROR_LENGTH: "a number of tokens must be at least 0"
   case SWIFTDPO_ERROR_OUT_OF_MEMORY: "temporary memory could not be had"
   default: "unknown status"
   }

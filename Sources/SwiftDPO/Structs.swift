@@ -14,6 +14,12 @@ protocol Pairs: GrowableStruct {
   var margins: UnsafePointer<Value>! { get }
   var weights: UnsafePointer<Value>! { get }
   var soft_labels: UnsafePointer<Value>! { get }
+  var chosen_lengths: UnsafePointer<Int64>! { get }
+  var rejected_lengths: UnsafePointer<Int64>! { get }
+  var ties: UnsafePointer<UInt8>! { get }
+  var reward_gaps: UnsafePointer<Value>! { get }
+  var sft_logps: UnsafePointer<Value>! { get }
+  var sft_lengths: UnsafePointer<Int64>! { get }
 }
 
 protocol PairResults: GrowableStruct {
@@ -25,6 +31,14 @@ protocol PairResults: GrowableStruct {
   var chosen_rewards: UnsafeMutablePointer<Value>! { get }
   var rejected_rewards: UnsafeMutablePointer<Value>! { get }
   var gradient_weights: UnsafeMutablePointer<Value>! { get }
+  var grad_ref_chosen_logps: UnsafeMutablePointer<Value>! { get }
+  var grad_ref_rejected_logps: UnsafeMutablePointer<Value>! { get }
+  var grad_sft_logps: UnsafeMutablePointer<Value>! { get }
+  var grad_betas: UnsafeMutablePointer<Value>! { get }
+  var grad_margins: UnsafeMutablePointer<Value>! { get }
+  var curvatures: UnsafeMutablePointer<Value>! { get }
+  var grad_tie_strength: UnsafeMutablePointer<Double>! { get }
+  var metrics: UnsafeMutablePointer<swiftdpo_pair_metrics>! { get }
 }
 
 protocol Rankings: GrowableStruct {
@@ -79,10 +93,16 @@ extension swiftdpo_logps_results: GrowableStruct { static var initial: Self { ze
 extension swiftdpo_shard_statistics: GrowableStruct { static var initial: Self { zeroed(Self()) } }
 extension swiftdpo_build: GrowableStruct { static var initial: Self { zeroed(Self()) } }
 
+extension swiftdpo_pair_metrics: GrowableStruct { static var initial: Self { zeroed(Self()) } }
+
 extension swiftdpo_dpo_options: GrowableStruct {
   static var initial: Self {
     var options = zeroed(Self())
     options.beta = 0.1
+    options.f_alpha_divergence_coef = 0.5
+    options.discopop_tau = 0.05
+    options.tie_strength = 2
+    options.reward_scale = 1
     return options
   }
 }
@@ -124,6 +144,9 @@ public func swiftdpo_pair_results_f64_init(_ results: UnsafeMutablePointer<swift
 
 @_cdecl("swiftdpo_dpo_options_init") @implementation
 public func swiftdpo_dpo_options_init(_ options: UnsafeMutablePointer<swiftdpo_dpo_options>!) { initialize(options) }
+
+@_cdecl("swiftdpo_pair_metrics_init") @implementation
+public func swiftdpo_pair_metrics_init(_ metrics: UnsafeMutablePointer<swiftdpo_pair_metrics>!) { initialize(metrics) }
 
 @_cdecl("swiftdpo_rankings_f32_init") @implementation
 public func swiftdpo_rankings_f32_init(_ rankings: UnsafeMutablePointer<swiftdpo_rankings_f32>!) {

@@ -20,6 +20,7 @@ void test_abi(void) {
   CHECK_INIT(swiftdpo_dpo_options, SWIFTDPO_DPO_OPTIONS_INIT);
   CHECK_INIT(swiftdpo_pair_results_f32, SWIFTDPO_PAIR_RESULTS_F32_INIT);
   CHECK_INIT(swiftdpo_pair_results_f64, SWIFTDPO_PAIR_RESULTS_F64_INIT);
+  CHECK_INIT(swiftdpo_pair_metrics, SWIFTDPO_PAIR_METRICS_INIT);
   CHECK_INIT(swiftdpo_rankings_f32, SWIFTDPO_RANKINGS_F32_INIT);
   CHECK_INIT(swiftdpo_rankings_f64, SWIFTDPO_RANKINGS_F64_INIT);
   CHECK_INIT(swiftdpo_plackett_luce_options, SWIFTDPO_PLACKETT_LUCE_OPTIONS_INIT);

@@ -19,7 +19,7 @@ static PyObject *core_build_info(PyObject *Py_UNUSED(module), PyObject *Py_UNUSE
 
 static PyMethodDef methods[] = {
     FAST(dpo_loss, "($module, policy_chosen_logps, policy_rejected_logps, ref_chosen_logps, ref_rejected_logps, beta, "
-                   "margin, weights, soft_labels, label_smoothing, reduction, nonfinite, /)"),
+                   "margin, weights, soft_labels, label_smoothing, reduction, nonfinite, mixture, /)"),
     FAST(plackett_luce_loss, "($module, policy_logps, ref_logps, beta, weights, position_weights, direction, rankings, "
                              "ranks, offsets, reduction, nonfinite, unlisted, first_choice, top, shared, /)"),
     FAST(sequence_logps, "($module, logits, labels, ignore_index, shift, average, nonfinite, /)"),

@@ -81,7 +81,7 @@ int take_first_choice(swiftdpo_first_choice *first_choice, PyObject *object);
 int take_count(size_t *count, PyObject *object, const char *name);
 
 /** If *object is one number for the whole batch, takes it and leaves None; an array stays, to be an operand. */
-int take_beta(double *beta, PyObject **object);
+int take_number(double *number, PyObject **object, const char *name);
 
 /* -- errors.c ------------------------------------------------------------------------------------------------------- */
 

@@ -16,18 +16,18 @@ int take_double(double *number, PyObject *object, const char *name) {
   return -1;
 }
 
-int take_beta(double *beta, PyObject **object) {
+int take_number(double *number, PyObject **object, const char *name) {
   /* Arrays and sequences have a length; numbers, and arrays of no dimensions, have none. */
   if (!PyFloat_Check(*object)) {
     if (PyObject_Size(*object) >= 0)
       return 0;
     if (!PyErr_ExceptionMatches(PyExc_TypeError)) {
-      blame("beta");
+      blame(name);
       return -1;
     }
     PyErr_Clear();
   }
-  if (take_double(beta, *object, "beta") < 0)
+  if (take_double(number, *object, name) < 0)
     return -1;
   *object = Py_None;
   return 0;

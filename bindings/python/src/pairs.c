@@ -1,11 +1,59 @@
 /* swiftdpo_dpo_loss_*: pairs of responses, one preferred. */
 #include "core.h"
 
-enum { POLICY_CHOSEN, POLICY_REJECTED, REF_CHOSEN, REF_REJECTED, BETA, MARGIN, WEIGHTS, SOFT_LABELS, NUM_INPUTS };
-enum { LOSSES, GRAD_CHOSEN, GRAD_REJECTED, CHOSEN_REWARDS, REJECTED_REWARDS, GRADIENT_WEIGHTS, NUM_OUTPUTS };
+/* Floating-point arrays come first, in the order of the function's arguments. */
+enum {
+  POLICY_CHOSEN,
+  POLICY_REJECTED,
+  REF_CHOSEN,
+  REF_REJECTED,
+  BETA,
+  MARGIN,
+  WEIGHTS,
+  SOFT_LABELS,
+  NUM_COMMON_INPUTS,
+  REWARD_GAPS = NUM_COMMON_INPUTS,
+  SFT_LOGPS,
+  NUM_FLOATS,
+  CHOSEN_LENGTHS = NUM_FLOATS,
+  REJECTED_LENGTHS,
+  SFT_LENGTHS,
+  TIES,
+  NUM_INPUTS
+};
+enum {
+  LOSSES,
+  GRAD_CHOSEN,
+  GRAD_REJECTED,
+  CHOSEN_REWARDS,
+  REJECTED_REWARDS,
+  GRADIENT_WEIGHTS,
+  NUM_OUTPUTS,
+  GRAD_REF_CHOSEN = NUM_OUTPUTS,
+  GRAD_REF_REJECTED,
+  GRAD_BETA,
+  GRAD_MARGIN,
+  GRAD_SFT,
+  CURVATURES,
+  NUM_ALL_OUTPUTS
+};
+
+/** What a call asks beyond the common arguments. */
+typedef struct {
+  swiftdpo_dpo_options options;
+  swiftdpo_loss_type loss_types[16];
+  double loss_weights[16];
+  int more; /* whether all results are wanted */
+} choices;
+
+/** Results that are no arrays. */
+typedef struct {
+  double loss, grad_tie_strength;
+  swiftdpo_pair_metrics metrics;
+} numbers;
 
 #define DEFINE_CALL(DTYPE) \
-  static swiftdpo_status call_##DTYPE(const operand *in, const swiftdpo_dpo_options *options, double *loss, \
+  static swiftdpo_status call_##DTYPE(const operand *in, const choices *chosen, numbers *sums, \
                                       PyArrayObject *const *out, swiftdpo_culprit *culprit) { \
     const swiftdpo_pairs_##DTYPE pairs = { \
         .struct_size = sizeof pairs, \
@@ -18,18 +66,32 @@ enum { LOSSES, GRAD_CHOSEN, GRAD_REJECTED, CHOSEN_REWARDS, REJECTED_REWARDS, GRA
         .margins = data_of(in[MARGIN].array), \
         .weights = data_of(in[WEIGHTS].array), \
         .soft_labels = data_of(in[SOFT_LABELS].array), \
+        .chosen_lengths = data_of(in[CHOSEN_LENGTHS].array), \
+        .rejected_lengths = data_of(in[REJECTED_LENGTHS].array), \
+        .ties = data_of(in[TIES].array), \
+        .reward_gaps = data_of(in[REWARD_GAPS].array), \
+        .sft_logps = data_of(in[SFT_LOGPS].array), \
+        .sft_lengths = data_of(in[SFT_LENGTHS].array), \
     }; \
     const swiftdpo_pair_results_##DTYPE results = { \
         .struct_size = sizeof results, \
-        .loss = loss, \
+        .loss = &sums->loss, \
         .losses = data_of(out[LOSSES]), \
         .grad_policy_chosen_logps = data_of(out[GRAD_CHOSEN]), \
         .grad_policy_rejected_logps = data_of(out[GRAD_REJECTED]), \
         .chosen_rewards = data_of(out[CHOSEN_REWARDS]), \
         .rejected_rewards = data_of(out[REJECTED_REWARDS]), \
         .gradient_weights = data_of(out[GRADIENT_WEIGHTS]), \
+        .grad_ref_chosen_logps = data_of(out[GRAD_REF_CHOSEN]), \
+        .grad_ref_rejected_logps = data_of(out[GRAD_REF_REJECTED]), \
+        .grad_betas = data_of(out[GRAD_BETA]), \
+        .grad_margins = data_of(out[GRAD_MARGIN]), \
+        .grad_sft_logps = data_of(out[GRAD_SFT]), \
+        .curvatures = data_of(out[CURVATURES]), \
+        .grad_tie_strength = chosen->more ? &sums->grad_tie_strength : NULL, \
+        .metrics = chosen->more ? &sums->metrics : NULL, \
     }; \
-    return swiftdpo_dpo_loss_##DTYPE(&pairs, options, &results, culprit); \
+    return swiftdpo_dpo_loss_##DTYPE(&pairs, &chosen->options, &results, culprit); \
   }
 
 DEFINE_CALL(f32)
@@ -55,25 +117,96 @@ static int check_shapes(const operand *in) {
   return 0;
 }
 
-/** The arguments: the inputs in their order, then label_smoothing, reduction, nonfinite. */
-static int take(operand *in, swiftdpo_dpo_options *options, PyObject *const *args) {
-  PyObject *const *choices = args + NUM_INPUTS;
-  PyObject *arrays[NUM_INPUTS];
-  for (int i = 0; i < NUM_INPUTS; i++)
-    arrays[i] = args[i];
-  if (take_beta(&options->beta, &arrays[BETA]) < 0)
+/** The losses of a mixture: a tuple of numbers as swiftdpo_loss_type has them, and of weights or None. */
+static int take_losses(choices *chosen, PyObject *types, PyObject *weights) {
+  Py_ssize_t count = PyTuple_Size(types);
+  Py_ssize_t num_weights = weights == Py_None ? count : PyTuple_Size(weights);
+  if (count < 0 || num_weights < 0)
     return -1;
-  if (take_double(&options->label_smoothing, choices[0], "label_smoothing") < 0)
+  if (count != num_weights || count > 16) {
+    PyErr_Format(PyExc_ValueError, "loss_type has %zd losses and loss_weights %zd; expected as many, 16 at most", count,
+                 num_weights);
     return -1;
-  if (options->label_smoothing != 0 && arrays[SOFT_LABELS] != Py_None) {
+  }
+  for (Py_ssize_t i = 0; i < count; i++) {
+    chosen->loss_types[i] = (swiftdpo_loss_type)PyLong_AsLong(PyTuple_GetItem(types, i));
+    chosen->loss_weights[i] = 1;
+    if (PyErr_Occurred())
+      return -1;
+    if (weights != Py_None && take_double(&chosen->loss_weights[i], PyTuple_GetItem(weights, i), "loss_weights") < 0)
+      return -1;
+  }
+  chosen->options.loss_types = chosen->loss_types;
+  chosen->options.loss_weights = chosen->loss_weights;
+  chosen->options.num_losses = (size_t)count;
+  return 0;
+}
+
+/** The tuple that the package makes of what is not common (swiftdpo/dpo.py). */
+static int take_mixture(operand *in, choices *chosen, PyObject **floats, PyObject *mixture) {
+  swiftdpo_dpo_options *options = &chosen->options;
+  PyObject *types, *weights, *others[NUM_INPUTS - NUM_FLOATS];
+  int divergence, reference_free;
+  if (!PyArg_ParseTuple(mixture, "O!OiidddddOOOOOOp;mixture", &PyTuple_Type, &types, &weights, &divergence,
+                        &reference_free, &options->f_alpha_divergence_coef, &options->discopop_tau,
+                        &options->tie_strength, &options->reward_scale, &options->alphapo_alpha, &floats[REWARD_GAPS],
+                        &floats[SFT_LOGPS], &others[0], &others[1], &others[2], &others[3], &chosen->more))
+    return -1;
+  options->f_divergence = (swiftdpo_f_divergence)divergence;
+  options->reference_free = reference_free;
+  for (int i = NUM_FLOATS; i < NUM_INPUTS; i++) {
+    PyObject *object = others[i - NUM_FLOATS];
+    if (object != Py_None && take_converted(&in[i], object, i == TIES ? NPY_UINT8 : NPY_INT64) < 0)
+      return -1;
+  }
+  return take_losses(chosen, types, weights);
+}
+
+/** The arguments: common inputs in their order, then label_smoothing, reduction, nonfinite, and a mixture or None. */
+static int take(operand *in, choices *chosen, PyObject *const *args) {
+  PyObject *const *others = args + NUM_COMMON_INPUTS;
+  swiftdpo_dpo_options *options = &chosen->options;
+  PyObject *floats[NUM_FLOATS];
+  for (int i = 0; i < NUM_FLOATS; i++)
+    floats[i] = i < NUM_COMMON_INPUTS ? args[i] : Py_None;
+  if (take_number(&options->beta, &floats[BETA], "beta") < 0)
+    return -1;
+  if (floats[MARGIN] != Py_None && take_number(&options->margin, &floats[MARGIN], "margin") < 0)
+    return -1;
+  if (take_double(&options->label_smoothing, others[0], "label_smoothing") < 0)
+    return -1;
+  if (take_reduction(&options->reduction, others[1]) < 0 || take_nonfinite(&options->nonfinite, others[2]) < 0)
+    return -1;
+  if (others[3] != Py_None) {
+    if (take_mixture(in, chosen, floats, others[3]) < 0)
+      return -1;
+  } else if (options->label_smoothing != 0 && floats[SOFT_LABELS] != Py_None) {
     PyErr_SetString(PyExc_ValueError, "label_smoothing and soft_labels both say how sure the labels are: give one");
     return -1;
   }
-  if (take_reduction(&options->reduction, choices[1]) < 0 || take_nonfinite(&options->nonfinite, choices[2]) < 0)
-    return -1;
-  if (take_floats(in, arrays, NUM_INPUTS, 2) < 0)
+  if (take_floats(in, floats, NUM_FLOATS, 2) < 0)
     return -1;
   return check_shapes(in);
+}
+
+/** `results` with all that was computed: arrays as they are, the metrics as a tuple. Takes `results` and `out` over. */
+static PyObject *append_all(PyObject *results, PyArrayObject **out, const numbers *sums) {
+  const swiftdpo_pair_metrics *m = &sums->metrics;
+  PyObject *more = results == NULL
+                       ? NULL
+                       : Py_BuildValue("(NNNNNNd(nnndddddddddddd))", out[GRAD_REF_CHOSEN], out[GRAD_REF_REJECTED],
+                                       out[GRAD_BETA], out[GRAD_MARGIN], out[GRAD_SFT], out[CURVATURES],
+                                       sums->grad_tie_strength, (Py_ssize_t)m->count, (Py_ssize_t)m->num_correct,
+                                       (Py_ssize_t)m->num_tied, m->losses, m->chosen_rewards, m->rejected_rewards,
+                                       m->chosen_logps, m->rejected_logps, m->gradient_weights, m->chosen_kl_k1,
+                                       m->chosen_kl_k2, m->chosen_kl_k3, m->rejected_kl_k1, m->rejected_kl_k2,
+                                       m->rejected_kl_k3);
+  for (int i = NUM_OUTPUTS; results != NULL && i < NUM_ALL_OUTPUTS; i++)
+    out[i] = NULL;
+  PyObject *all = more == NULL ? NULL : PySequence_Concat(results, more);
+  Py_XDECREF(results);
+  Py_XDECREF(more);
+  return all;
 }
 
 PyObject *core_dpo_loss(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs) {
@@ -86,31 +219,45 @@ PyObject *core_dpo_loss(PyObject *Py_UNUSED(module), PyObject *const *args, Py_s
       {"margins", "margin", NULL},
       {"weights", "weights", NULL},
       {"soft_labels", "soft_labels", NULL},
+      {"reward_gaps", "reward_gaps", NULL},
+      {"sft_logps", "sft_logps", NULL},
+      {"chosen_lengths", "chosen_lengths", NULL},
+      {"rejected_lengths", "rejected_lengths", NULL},
+      {"sft_lengths", "sft_lengths", NULL},
+      {"ties", "ties", NULL},
   };
-  swiftdpo_dpo_options options = SWIFTDPO_DPO_OPTIONS_INIT;
-  PyArrayObject *out[NUM_OUTPUTS] = {NULL};
+  choices chosen;
+  chosen.options = (swiftdpo_dpo_options)SWIFTDPO_DPO_OPTIONS_INIT;
+  chosen.more = 0;
+  PyArrayObject *out[NUM_ALL_OUTPUTS] = {NULL};
   PyObject *results = NULL;
 
-  if (expect_arguments("dpo_loss", nargs, NUM_INPUTS + 3) < 0 || take(in, &options, args) < 0)
+  if (expect_arguments("dpo_loss", nargs, NUM_COMMON_INPUTS + 4) < 0 || take(in, &chosen, args) < 0)
     goto done;
   PyArrayObject *first = in[POLICY_CHOSEN].array;
   int type = PyArray_TYPE(first);
-  if (new_arrays(out, NUM_OUTPUTS, PyArray_NDIM(first), PyArray_DIMS(first), type) < 0)
+  size_t num_outputs = chosen.more ? NUM_ALL_OUTPUTS : NUM_OUTPUTS;
+  if (new_arrays(out, num_outputs, PyArray_NDIM(first), PyArray_DIMS(first), type) < 0)
     goto done;
 
-  double loss = 0;
+  numbers sums = {0, 0, SWIFTDPO_PAIR_METRICS_INIT};
   swiftdpo_culprit culprit = {NULL, 0};
   PyThreadState *released = release_gil_if(PyArray_SIZE(first) >= MANY_SCORES);
-  swiftdpo_status status = (type == NPY_FLOAT ? call_f32 : call_f64)(in, &options, &loss, out, &culprit);
+  swiftdpo_status status = (type == NPY_FLOAT ? call_f32 : call_f64)(in, &chosen, &sums, out, &culprit);
   regain_gil(released);
 
-  if (status == SWIFTDPO_OK)
-    results = head_results(loss, options.reduction, out, NUM_OUTPUTS);
-  else
+  if (status != SWIFTDPO_OK) {
     raise_status(status, &culprit, in, NUM_INPUTS);
+    goto done;
+  }
+  results = head_results(sums.loss, chosen.options.reduction, out, NUM_OUTPUTS);
+  for (int i = 0; i < NUM_OUTPUTS; i++)
+    out[i] = NULL; /* the tuple's now */
+  if (chosen.more)
+    results = append_all(results, out, &sums);
 done:
   if (results == NULL)
-    release_arrays(out, NUM_OUTPUTS);
+    release_arrays(out, NUM_ALL_OUTPUTS);
   release_operands(in, NUM_INPUTS);
   return results;
 }

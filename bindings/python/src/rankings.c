@@ -120,7 +120,7 @@ static int take(operand *in, swiftdpo_plackett_luce_options *options, layout *si
   PyObject *arrays[NUM_FLOATS];
   for (int i = 0; i < NUM_FLOATS; i++)
     arrays[i] = args[i];
-  if (take_beta(&options->beta, &arrays[BETA]) < 0)
+  if (take_number(&options->beta, &arrays[BETA], "beta") < 0)
     return -1;
   if (take_reduction(&options->reduction, choices[0]) < 0 || take_nonfinite(&options->nonfinite, choices[1]) < 0)
     return -1;

@@ -14,7 +14,7 @@ worst. `swiftdpo.h` states the contract of each call in full.
 
 from ._core import __version__
 from .build import BuildInfo, build_info
-from .dpo import DPOLoss, dpo_loss
+from .dpo import DPOLoss, PairMetrics, dpo_loss
 from .logps import LogpsOptions, SequenceLogps, sequence_logps, sequence_logps_backward
 from .rankings import PlackettLuceLoss, plackett_luce_hessian_product, plackett_luce_loss
 
@@ -22,6 +22,7 @@ __all__ = [
     "BuildInfo",
     "DPOLoss",
     "LogpsOptions",
+    "PairMetrics",
     "PlackettLuceLoss",
     "SequenceLogps",
     "__version__",

@@ -16,14 +16,15 @@ def dpo_loss(
     ref_chosen_logps: ArrayLike | None,
     ref_rejected_logps: ArrayLike | None,
     beta: float | ArrayLike,
-    margin: ArrayLike | None,
+    margin: float | ArrayLike | None,
     weights: ArrayLike | None,
     soft_labels: ArrayLike | None,
     label_smoothing: float,
     reduction: Reduction,
     nonfinite: Nonfinite,
+    mixture: tuple[Any, ...] | None,
     /,
-) -> tuple[float | FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]: ...
+) -> tuple[Any, ...]: ...
 def plackett_luce_loss(
     policy_logps: ArrayLike,
     ref_logps: ArrayLike | None,

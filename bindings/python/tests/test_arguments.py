@@ -95,7 +95,7 @@ def test_buffers_that_numpy_does_not_know():
 def test_results_have_the_dtype_given(function, dtype):
     result = call(function, dtype)
     assert type(result.loss) is float
-    assert {field.dtype for field in result[1:]} == {np.dtype(dtype)}
+    assert {field.dtype for field in result[1:] if field is not None} == {np.dtype(dtype)}
 
 
 @pytest.mark.parametrize("function", ["dpo_loss", "plackett_luce_loss"])
@@ -119,7 +119,7 @@ def test_a_pair_of_scalars_gives_scalars():
         -10.0, -11, np.float64(-10.5), torch.tensor(-10.5, dtype=torch.float64), soft_labels=0.75
     )
     assert one.losses.shape == ()
-    assert [float(value) for value in one] == [float(np.squeeze(value)) for value in batch]
+    assert [float(value) for value in one[:7]] == [float(np.squeeze(value)) for value in batch[:7]]
 
 
 def test_one_group_without_a_batch_axis():

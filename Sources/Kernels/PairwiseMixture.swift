@@ -1,0 +1,293 @@
+import Elementary
+import Preference
+
+/// Losses, gradients and sums of pairs for any mixture of losses and any results, eight pairs at a time.
+func pairwiseMixture(
+  _ pointer: UnsafePointer<PairwiseJob>, _ range: Range<Int>, _ sums: UnsafeMutablePointer<PairwiseSums>
+) {
+  var start = range.lowerBound
+  while start < range.upperBound {
+    let left = range.upperBound - start
+    block(pointer, start, left < 8 ? left : 8, sums)
+    start += 8
+  }
+}
+
+/// Where eight consecutive pairs find what belongs to them: in their own place, or at their partners'.
+private struct Places {
+  var start: Int
+  var count: Int
+  var policyChosen: UnsafePointer<Int>?
+  var policyRejected: UnsafePointer<Int>?
+  var refChosen: UnsafePointer<Int>?
+  var refRejected: UnsafePointer<Int>?
+  /// beta, margin, weight, label
+  var parameters: UnsafePointer<Int>?
+
+  /// For the gradient by the policy; of aot_unpaired, by the chosen responses.
+  func policies(of loss: PairwiseLossType, in job: UnsafePointer<PairwiseJob>) -> Places {
+    var places = self
+    if loss == .aot {
+      places.refChosen = job.pointee.referencePartners
+      places.refRejected = job.pointee.referencePartners
+    } else if loss == .aotUnpaired {
+      places.policyRejected = job.pointee.rejectedPartners
+      places.refRejected = job.pointee.rejectedPartners
+    }
+    return places
+  }
+
+  /// For the gradient of aot_unpaired by the rejected responses.
+  func rejectedResponses(in job: UnsafePointer<PairwiseJob>) -> Places {
+    var places = self
+    places.policyChosen = job.pointee.chosenPartners
+    places.refChosen = job.pointee.chosenPartners
+    places.parameters = job.pointee.chosenPartners
+    return places
+  }
+
+  /// For the gradient of aot by the reference.
+  func references(in job: UnsafePointer<PairwiseJob>) -> Places {
+    var places = self
+    places.policyChosen = job.pointee.policyPartners
+    places.policyRejected = job.pointee.policyPartners
+    places.parameters = job.pointee.policyPartners
+    return places
+  }
+}
+
+/// What a term of a mixture adds to the results: its share of the loss and of each derivative.
+private struct TermResult {
+  var value: F64x8
+  var chosen: F64x8
+  var rejected: F64x8
+  var beta: F64x8
+  var margin: F64x8
+  var curvature: F64x8
+  var tieStrength: F64x8
+  /// sigma(-z)
+  var complement: F64x8
+}
+
+@inline(never)
+private func load(
+  _ type: ElementType, _ array: UnsafeRawPointer?, _ places: Places, _ partners: UnsafePointer<Int>?,
+  otherwise: Double
+) -> F64x8 {
+  guard let array else { return F64x8(repeating: otherwise) }
+  guard let partners else { return type.load(array, places.start, count: places.count, filler: otherwise) }
+  var lanes = F64x8(repeating: otherwise)
+  var lane = 0
+  while lane < places.count {
+    lanes[lane] = type.load(array, partners[places.start + lane])
+    lane += 1
+  }
+  return lanes
+}
+
+/// A quarter of the log-ratios.
+@inline(never)
+private func logRatio(
+  _ type: ElementType, _ policy: UnsafeRawPointer?, _ policyPartners: UnsafePointer<Int>?,
+  _ reference: UnsafeRawPointer?, _ referencePartners: UnsafePointer<Int>?, _ places: Places
+) -> DoubleDouble {
+  LogRatio(
+    policy: load(type, policy, places, policyPartners, otherwise: 0),
+    reference: load(type, reference, places, referencePartners, otherwise: 0)
+  ).quarter
+}
+
+@inline(never)
+private func reward(_ quarter: DoubleDouble, _ beta: F64x8, less hasMargin: Bool, _ margin: F64x8) -> DoubleDouble {
+  let reward = quarter.reward(beta: beta)
+  return hasMargin ? reward - margin : reward
+}
+
+/// Numbers of tokens; a response without any counts as one, its log-probability being 0.
+@inline(never)
+private func tokens(_ lengths: UnsafePointer<Int64>?, _ places: Places, _ partners: UnsafePointer<Int>?) -> F64x8 {
+  var lanes = F64x8(repeating: 1)
+  guard let lengths else { return lanes }
+  var lane = 0
+  while lane < places.count {
+    let length = lengths[partners == nil ? places.start + lane : partners![places.start + lane]]
+    if length > 1 { lanes[lane] = Double(length) }
+    lane += 1
+  }
+  return lanes
+}
+
+@inline(never)
+private func evaluate(_ job: UnsafePointer<PairwiseJob>, _ term: LossTerm, _ places: Places) -> TermResult {
+  let type = job.pointee.type
+  let own: UnsafePointer<Int>? = places.parameters
+  let chosen = logRatio(
+    type, job.pointee.policyChosen, places.policyChosen, job.pointee.refChosen, places.refChosen, places)
+  let rejected = logRatio(
+    type, job.pointee.policyRejected, places.policyRejected, job.pointee.refRejected, places.refRejected, places)
+  let beta = load(type, job.pointee.betas, places, own, otherwise: job.pointee.beta)
+  let margin = load(type, job.pointee.margins, places, own, otherwise: job.pointee.margin)
+  let hasMargin = job.pointee.margins != nil || job.pointee.margin != 0
+  let weight = load(type, job.pointee.weights, places, own, otherwise: 1) * term.weight
+  var p = load(type, job.pointee.softLabels, places, own, otherwise: job.pointee.p)
+  var q = job.pointee.softLabels == nil ? F64x8(repeating: job.pointee.q) : 1 - p
+  if term.loss == .robust && job.pointee.softLabels == nil {
+    // Its flip rate is a parameter of the loss, not a doubt about the label.
+    p = F64x8(repeating: 1)
+    q = F64x8(repeating: 0)
+  }
+
+  let scores = PairScores(
+    term, chosen: chosen, rejected: rejected, tokens: tokens(job.pointee.chosenLengths, places, places.policyChosen),
+    tokens(job.pointee.rejectedLengths, places, places.policyRejected))
+  // Odds ratios are compared as they are.
+  let factor = term.loss == .oddsRatio ? F64x8(repeating: 1) : beta
+  let z = reward(scores.quarterDifference, factor, less: hasMargin, margin)
+  let u = reward(scores.chosen.quarter, factor, less: hasMargin, 0.5 * margin)
+  let v = reward(scores.rejected.quarter, factor, less: hasMargin, -0.5 * margin)
+  let gap = load(type, job.pointee.rewardGaps, places, own, otherwise: 0)
+  var tied = SIMD8<Int64>(repeating: 0)
+  if let ties = job.pointee.ties {
+    var lane = 0
+    while lane < places.count {
+      tied[lane] = Int64(ties[own == nil ? places.start + lane : own![places.start + lane]])
+      lane += 1
+    }
+  }
+  let point = PairPoint(
+    z: z, chosen: u, rejected: v, beta: beta, p: p, q: q, target: gap * job.pointee.rewardScale,
+    tied: tied .!= 0, parameters: job.pointee.parameters)
+  let jet = jet(of: term.loss, point)
+
+  let byChosen = (jet.chosen * weight).weighted(by: scores.chosen.slope)
+  let byRejected = (jet.rejected * weight).weighted(by: scores.rejected.slope)
+  // By the margin, half of what moves u and v apart; by beta, through z or through u and v.
+  let apart = 0.5 * (jet.chosen - jet.rejected)
+  var byBeta = jet.beta
+  if term.loss != .oddsRatio {
+    byBeta += (scores.quarterDifference.high * 4).weighted(by: apart)
+    let together = 0.5 * (jet.chosen + jet.rejected)
+    byBeta += ((scores.chosen.quarter.high + scores.rejected.quarter.high) * 4).weighted(by: together)
+  }
+  return TermResult(
+    value: jet.value.weighted(by: weight),
+    chosen: byChosen * factor,
+    rejected: byRejected * factor,
+    beta: byBeta.weighted(by: weight),
+    margin: -apart * weight,
+    curvature: jet.curvature.weighted(by: weight),
+    tieStrength: jet.tieStrength * weight,
+    complement: OutOfLine.logistic(z).complement)
+}
+
+@inline(never)
+private func block(
+  _ job: UnsafePointer<PairwiseJob>, _ start: Int, _ count: Int, _ sums: UnsafeMutablePointer<PairwiseSums>
+) {
+  let type = job.pointee.type
+  let zero = F64x8(repeating: 0)
+  let own = Places(start: start, count: count)
+  var total = TermResult(
+    value: zero, chosen: zero, rejected: zero, beta: zero, margin: zero, curvature: zero, tieStrength: zero,
+    complement: zero)
+  var bySFT = zero
+  // A reference's log-probability enters with the opposite sign, and has no part in the sft term.
+  var byRefChosen = zero
+  var byRefRejected = zero
+  var index = 0
+  while index < job.pointee.termCount {
+    let term = job.pointee.terms[index]
+    if term.loss == .sft {
+      let logps = load(type, job.pointee.sftLogps ?? job.pointee.policyChosen, own, nil, otherwise: 0)
+      let weight = load(type, job.pointee.weights, own, nil, otherwise: 1) * term.weight * job.pointee.sftShare
+      total.value -= logps.weighted(by: weight)
+      if job.pointee.sftLogps == nil { total.chosen -= weight } else { bySFT -= weight }
+    } else {
+      let result = evaluate(job, term, own.policies(of: term.loss, in: job))
+      total.value += result.value
+      total.chosen += result.chosen
+      total.beta += result.beta
+      total.margin += result.margin
+      total.curvature += result.curvature
+      total.tieStrength += result.tieStrength
+      if index == 0 { total.complement = result.complement }
+      // What belongs to a partner's loss is evaluated from there, so that nothing is scattered.
+      var rejected = result.rejected
+      if term.loss == .aotUnpaired { rejected = evaluate(job, term, own.rejectedResponses(in: job)).rejected }
+      total.rejected += rejected
+      if term.loss == .aot {
+        if job.pointee.gradRefChosen != nil || job.pointee.gradRefRejected != nil {
+          let there = evaluate(job, term, own.references(in: job))
+          byRefChosen -= there.chosen
+          byRefRejected -= there.rejected
+        }
+      } else {
+        byRefChosen -= result.chosen
+        byRefRejected -= rejected
+      }
+    }
+    index += 1
+  }
+
+  let scale = job.pointee.scale
+  func store(_ values: F64x8, _ array: UnsafeMutableRawPointer?) {
+    if let array { type.store(values, array, start, count: count) }
+  }
+  func add(_ values: F64x8, _ sum: inout FixedOrderSum) { accumulate(values, count, &sum) }
+  store(total.value, job.pointee.losses)
+  store(total.chosen * scale, job.pointee.gradPolicyChosen)
+  store(total.rejected * scale, job.pointee.gradPolicyRejected)
+  store(bySFT * scale, job.pointee.gradSFT)
+  store(total.beta * scale, job.pointee.gradBetas)
+  store(total.margin * scale, job.pointee.gradMargins)
+  store(total.curvature * scale, job.pointee.curvatures)
+  store(total.complement, job.pointee.gradientWeights)
+  add(total.value, &sums.pointee.loss)
+  add(total.tieStrength, &sums.pointee.gradTieStrength)
+  store(byRefChosen * scale, job.pointee.gradRefChosen)
+  store(byRefRejected * scale, job.pointee.gradRefRejected)
+  rewards(job, own, total.complement, sums)
+}
+
+/// Rewards, and the sums that metrics are made of. These are about log-ratios as they are, whatever the loss.
+@inline(never)
+private func rewards(
+  _ job: UnsafePointer<PairwiseJob>, _ own: Places, _ complement: F64x8, _ sums: UnsafeMutablePointer<PairwiseSums>
+) {
+  let type = job.pointee.type
+  let count = own.count
+  let chosen = logRatio(type, job.pointee.policyChosen, nil, job.pointee.refChosen, nil, own)
+  let rejected = logRatio(type, job.pointee.policyRejected, nil, job.pointee.refRejected, nil, own)
+  let beta = load(type, job.pointee.betas, own, nil, otherwise: job.pointee.beta)
+  let chosenReward = reward(chosen, beta, less: false, beta).high
+  let rejectedReward = reward(rejected, beta, less: false, beta).high
+  if let array = job.pointee.chosenRewards { type.store(chosenReward, array, own.start, count: count) }
+  if let array = job.pointee.rejectedRewards { type.store(rejectedReward, array, own.start, count: count) }
+
+  if !job.pointee.wantsMetrics { return }
+  let lead = difference(chosen, rejected).high
+  var lane = 0
+  while lane < count {
+    if lead[lane] > 0 { sums.pointee.correct &+= 1 }
+    if lead[lane] == 0 { sums.pointee.tied &+= 1 }
+    lane += 1
+  }
+  func add(_ values: F64x8, _ sum: inout FixedOrderSum) { accumulate(values, count, &sum) }
+  add(chosenReward, &sums.pointee.chosenRewards)
+  add(rejectedReward, &sums.pointee.rejectedRewards)
+  add(load(type, job.pointee.policyChosen, own, nil, otherwise: 0), &sums.pointee.chosenLogps)
+  add(load(type, job.pointee.policyRejected, own, nil, otherwise: 0), &sums.pointee.rejectedLogps)
+  add(complement, &sums.pointee.gradientWeights)
+  func addKL(_ ratio: F64x8, _ first: Int) {
+    add(ratio, &sums.pointee.kl[first])
+    add(0.5 * ratio * ratio, &sums.pointee.kl[first + 1])
+    add((OutOfLine.expm1(-ratio) + ratio).atLeast(0), &sums.pointee.kl[first + 2])
+  }
+  addKL(chosen.high * 4, 0)
+  addKL(rejected.high * 4, 3)
+}
+
+@inline(never)
+private func accumulate(_ values: F64x8, _ count: Int, _ sum: inout FixedOrderSum) {
+  sum.add(count == 8 ? values : values.firstLanes(count))
+}

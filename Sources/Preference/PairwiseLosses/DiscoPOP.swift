@@ -1,0 +1,31 @@
+import Elementary
+
+/// DiscoPOP's log-ratio modulated loss (Lu et al. 2024): with m = sigma(z / tau),
+///
+///     (1 - m) softplus(-z) + m e^-z
+///
+/// The second term is taken as e^(log m - z): below z = -89 the product of its factors would be 0 * inf in singles.
+public enum DiscoPOPLoss: SureLoss {
+  @_transparent public static func jet<Functions: ElementaryFunctions>(
+    _ point: PairPoint, _ z: Logistic, _ functions: Functions.Type
+  ) -> PairJet {
+    let tau = F64x8(repeating: point.parameters.discopopTau)
+    let scaled = point.z / tau
+    let blend = functions.logistic(scaled)
+    let (m, c) = (blend.sigmoid, blend.complement)
+
+    // m e^-z = e^(min(z / tau, 0) - z) max(m, c): where z / tau >= 0 the larger factor is m, elsewhere it is c.
+    let negative = point.z.high .< 0
+    let exponent = (scaled - point.z).selected(negative, else: -point.z)
+    let e = functions.exp(exponent) * c.selected(negative, else: m)
+
+    let rate = c / tau
+    let softplus = z.negativeSoftplus.atMost(0x1p1000)
+    let slope = e.weighted(by: rate - 1) - c * (m / tau * softplus + z.complement)
+    // By z, m has the slope c m / tau.
+    let bend = rate.fma((c - m) / tau - 2, 1)
+    let others = m / tau * ((m - c) / tau * softplus + 2 * z.complement) + z.sigmoid * z.complement
+    return PairJet(
+      value: z.negativeSoftplus.weighted(by: c) + e, slope: slope, curvature: e.weighted(by: bend) + c * others)
+  }
+}

@@ -1,0 +1,106 @@
+import Elementary
+
+/// What a loss compares: a function of a response's log-ratio, with its derivative.
+public enum ScoreKind: UInt8 {
+  /// The log-ratio a itself: reverse KL.
+  case logRatio
+  /// (e^(g a) - 1) / g: forward KL with g = -1, the alpha-divergence with g = alpha - 1 (Wang et al. 2023, f-DPO), and
+  /// AlphaPO's reward with g = -alpha (Gupta et al. 2025). The limit at g = 0 is a.
+  case power
+  /// log(2 sigma(a)): Jensen-Shannon (Wang et al. 2023)
+  case jensenShannon
+  /// The log-odds a - log(1 - e^a) of a response of probability e^a, a < 0 (ORPO; Hong et al. 2024)
+  case logOdds
+}
+
+/// The score of a response, eight at once, held at a quarter of its size as log-ratios are.
+public struct Score {
+  public var quarter: DoubleDouble
+  public var slope: F64x8
+
+  @_transparent public init(quarter: DoubleDouble, slope: F64x8) {
+    self.quarter = quarter
+    self.slope = slope
+  }
+}
+
+/// The elementary functions as a build of the kernels has them, out of line: formulas that are seldom asked for call
+/// them, so that each formula adds little code.
+public protocol ElementaryFunctions {
+  static func exp(_ x: F64x8) -> F64x8
+  /// The low part enters to first order.
+  static func exp(_ x: DoubleDouble) -> F64x8
+  static func expm1(_ x: F64x8) -> F64x8
+  static func log(_ x: F64x8) -> F64x8
+  static func logistic(_ x: DoubleDouble) -> Logistic
+}
+
+extension ScoreKind {
+  /// The score of a log-ratio, which is given by its quarter.
+  @_transparent public func score<Functions: ElementaryFunctions>(
+    quarter x: DoubleDouble, gain: Double, _ functions: Functions.Type
+  ) -> Score {
+    switch self {
+    case .logRatio: Score(quarter: x, slope: F64x8(repeating: 1))
+    case .power: powerScore(quarter: x, gain, functions)
+    case .jensenShannon: jensenShannonScore(quarter: x, functions)
+    case .logOdds: logOddsScore(quarter: x, functions)
+    }
+  }
+}
+
+/// (e^(g x) - 1) / g, and its slope e^(g x).
+@_transparent public func powerScore<Functions: ElementaryFunctions>(
+  quarter x: DoubleDouble, _ g: Double, _: Functions.Type
+) -> Score {
+  let exponent = (x * F64x8(repeating: g)).timesFour
+  let slope = Functions.exp(exponent)
+  let value = Functions.expm1(exponent.high) + slope.atMost(0x1p1000) * exponent.low
+  return Score(quarter: DoubleDouble(0.25 * value / g), slope: slope)
+}
+
+/// A quarter of the difference of two power scores, as e^(g max) (1 - e^(-|g (a - b)|)) / g: its sign and size are right
+/// where the scores themselves overflow.
+@_transparent public func powerScoreDifference<Functions: ElementaryFunctions>(
+  quarter a: DoubleDouble, _ b: DoubleDouble, _ g: Double, _: Functions.Type
+) -> DoubleDouble {
+  let gain = F64x8(repeating: g)
+  let gap = ((a - b) * gain).timesFour
+  let above = gap.high .> 0
+  let base = (a.selected(above, else: b) * gain).timesFour
+  let root = Functions.exp(DoubleDouble(high: 0.5 * base.high, low: 0.5 * base.low))
+  let share = -Functions.expm1(-gap.high.magnitude)
+  let exact = (1 - share).fma(gap.low.selected(above, else: -gap.low), share)
+  let size = (0.25 * exact * root).orZero * root
+  let zero = F64x8(repeating: 0)
+  let difference = zero.selected(gap.high .== 0, else: size.selected(above, else: -size)) / g
+  // NaN goes through.
+  return DoubleDouble(difference.selected(gap.high .== gap.high, else: gap.high))
+}
+
+/// log(2 sigma(x)) and its slope sigma(-x).
+@_transparent public func jensenShannonScore<Functions: ElementaryFunctions>(
+  quarter x: DoubleDouble, _: Functions.Type
+) -> Score {
+  let logistic = Functions.logistic(x.timesFour)
+  let linear = x.selected(x.high .< 0, else: DoubleDouble(F64x8(repeating: 0)))
+  return Score(quarter: linear + 0.25 * (0x1.62e42fefa39efp-1 - logistic.rest), slope: logistic.complement)
+}
+
+/// x - log(1 - e^x) and its slope 1 / (1 - e^x), for x < 0. Where x is 0 or, by rounding, above, -2^-1018 stands for it,
+/// so that odds stay finite.
+///
+/// log(1 - e^x) is log(-expm1(x)) near 0, elsewhere log1p(-e^x), so that no digits cancel (Maechler 2012).
+@_transparent public func logOddsScore<Functions: ElementaryFunctions>(
+  quarter: DoubleDouble, _: Functions.Type
+) -> Score {
+  let certain = DoubleDouble(F64x8(repeating: -0x1p-1020))
+  let quarter = certain.selected(quarter.high .> -0x1p-1020, else: quarter)
+  let x = quarter.timesFour
+  let rest = -Functions.expm1(x.high)
+  let e = Functions.exp(x.high)
+  let logRest = log(ofShare: rest, complement: e, Functions.log(rest))
+  // By x, log(1 - e^x) has the slope -e^x / (1 - e^x).
+  let bend = (e / rest * x.low).orZero
+  return Score(quarter: quarter - 0.25 * (logRest - bend), slope: 1 / rest)
+}

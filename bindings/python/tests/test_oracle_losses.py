@@ -1,0 +1,197 @@
+"""Every loss of dpo_loss against its definition at 160 digits: values and all derivatives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import swiftdpo
+from pair_losses import ALL, Pair, derivative, fine, loss
+from samples import MARGINS, realistic_pairs
+from ulps import error_in_ulps, mp
+
+FLOATS = [np.float64, np.float32]
+DIFFERENCES = [
+    "sigmoid", "robust", "hinge", "ipo", "exo_pair", "discopop", "sigmoid_norm", "ipo_norm", "rpo_bwd_kl",
+    "rpo_fwd_kl", "rpo_sq", "rao_kupper", "davidson", "slic",
+]  # fmt: skip
+KINKED = {"hinge", "slic"}
+
+# Derivatives below this are lost in the oracle's own rounding.
+NEGLIGIBLE = 1e-85
+
+
+def close(actual, exact, *, ulps, ruler, dtype, name):
+    """Within `ulps` double ulps of the ruler, a float32 being rounded from there; beyond the type, infinite."""
+    info = np.finfo(dtype)
+    if abs(exact) > info.max and abs(exact) * (1 - 1e-12) > info.max:
+        assert np.isinf(actual) and np.sign(actual) == mp.sign(mp.mpf(exact)), (name, actual, exact)
+        return
+    ruler = max(abs(ruler), abs(exact))
+    if ruler < NEGLIGIBLE:
+        assert abs(float(actual)) < NEGLIGIBLE, (name, actual, exact)
+        return
+    allowed = ulps * float(np.finfo(np.float64).eps) * ruler + (float(info.eps) / 2 * abs(exact) if dtype == np.float32 else 0)
+    allowed = allowed + float(info.smallest_subnormal)
+    assert abs(fine.mpf(float(actual)) - exact) <= allowed, (
+        f"{name}: {actual!r} is {error_in_ulps(actual, mp.mpf(exact)):.3g} ulps from {mp.nstr(mp.mpf(exact), 20)}"
+    )
+
+
+def check(name, arrays, *, ulps=6, dtype, more=True, **parameters):
+    """Values and derivatives of each pair; `arrays` and `parameters` are dpo_loss's."""
+    count = len(arrays[0])
+    references = arrays[2:] if name != "odds_ratio" else [None, None]
+    kwargs = {key: value for key, value in parameters.items() if value is not None}
+    out = swiftdpo.dpo_loss(*arrays[:2], *references, loss_type=name, reduction="sum", more=more, **kwargs)
+
+    def given(key, default, i):
+        value = parameters.get(key)
+        if value is None:
+            return fine.mpf(default)
+        return fine.mpf(float(value[i])) if np.ndim(value) else fine.mpf(float(value))
+
+    for i in range(count):
+        smoothing = given("label_smoothing", 0.0, i)
+        p = given("soft_labels", 1.0, i) if name == "robust" or parameters.get("soft_labels") is not None else 1 - smoothing
+        reference = [fine.mpf(float(values[i])) if name != "odds_ratio" else fine.mpf(0) for values in arrays[2:]]
+        pair = Pair(
+            fine.mpf(float(arrays[0][i])), fine.mpf(float(arrays[1][i])), *reference,
+            beta=given("beta", 0.1, i), margin=given("margin", 0, i), p=p,
+            chosen_length=int(given("chosen_lengths", 1, i)), rejected_length=int(given("rejected_lengths", 1, i)),
+            tied=bool(given("ties", 0, i)), target=given("reward_scale", 1, i) * given("reward_gaps", 0, i),
+            flip_rate=smoothing, tau=given("discopop_tau", 0.05, i), nu=given("tie_strength", 2, i),
+            alpha=given("alphapo_alpha", 0, i), divergence=parameters.get("f_divergence_type", "reverse_kl"),
+            c=given("f_alpha_divergence_coef", 0.5, i),
+        )  # fmt: skip
+        terms = loss(name, pair)
+        where = f"{name}[{i}] of {pair}"
+        # Scores other than the log-ratio are rounded to a few ulps before the loss is taken.
+        z_size = float(min(abs(pair.beta * (pair.policy_chosen - pair.ref_chosen)) + abs(
+            pair.beta * (pair.policy_rejected - pair.ref_rejected)), fine.mpf(1e300)))
+        scored = name in ("alphapo", "odds_ratio", "discopop") or pair.divergence != "reverse_kl"
+        slack = ulps + (4 * min(z_size, 800) * max(1, abs(float(pair.c))) if scored else 0)
+        close(out.losses[i], terms.sum, ulps=slack, ruler=terms.largest, dtype=dtype, name=where)
+        u_size = float(pair.beta)
+        fields = [("grad_policy_chosen_logps", "policy_chosen", u_size), ("grad_policy_rejected_logps", "policy_rejected", u_size)]
+        if more and dtype == np.float64:
+            fields += [("grad_margin", "margin", 1.0), ("grad_beta", "beta", z_size / float(pair.beta))]
+        for field, variable, size in fields:
+            exact = derivative(name, pair, variable)
+            ruler = rulers(name, pair, size, terms)
+            if field == "grad_beta" and name in ("ipo", "ipo_norm", "sppo_hard", "odds_ratio"):
+                ruler = max(ruler, 2 * terms.largest / pair.beta)
+            close(getattr(out, field)[i], exact, ulps=2 * slack, ruler=ruler, dtype=dtype, name=f"{field}, {where}")
+    return out
+
+
+def rulers(name, pair, size, terms):
+    """The largest term of a gradient, of the order of 1 in z for losses whose terms cancel."""
+    sure = pair.p in (0, 1) and name in ("sigmoid", "bco_pair", "hinge", "slic", "sigmoid_norm", "alphapo", "apo_zero")
+    if sure:
+        return 0
+    if name in ("ipo", "ipo_norm", "sppo_hard", "rpo_sq"):
+        return size * 4 * fine.sqrt(terms.largest) / (1 if name == "rpo_sq" else pair.beta)
+    return size
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("name", ALL)
+def test_every_margin(name, dtype):
+    """z from denormals to a million, either sign, through each response."""
+    z, zero = MARGINS.astype(dtype), np.zeros_like(MARGINS, dtype)
+    if name in KINKED:
+        z = np.where((np.abs(z) < 1e-3) | (np.abs(z) == 1), z + dtype(0.25), z)
+    if name == "odds_ratio":
+        x = -np.maximum(np.abs(z), dtype(1e-20))
+        check(name, [x, np.full_like(x, -1), zero, zero], dtype=dtype, beta=0.5, chosen_lengths=np.ones(len(z), np.int64),
+              rejected_lengths=np.ones(len(z), np.int64), margin=0.0, more=False)  # fmt: skip
+        return
+    lengths = np.ones(len(z), np.int64) if name.endswith("_norm") or name == "alphapo" else None
+    gaps = np.full_like(z, 0.7) if name.startswith("rpo") else None
+    smoothing = 0.2 if name in ("exo_pair", "robust") else 0.0
+    for arrays in ([z, zero, zero, zero], [zero, -z, zero, zero]):
+        check(name, arrays, dtype=dtype, beta=1.0, chosen_lengths=lengths, rejected_lengths=lengths, reward_gaps=gaps,
+              label_smoothing=smoothing, more=False)  # fmt: skip
+
+
+def varied(name, count, dtype, seed=0):
+    """An own value of every parameter for each pair."""
+    rng = np.random.default_rng(seed)
+    parameters = {
+        "beta": (10 ** rng.uniform(-2, 0.5, count)).astype(dtype),
+        "margin": rng.normal(0, 2, count).astype(dtype),
+        "soft_labels": rng.uniform(0.05, 0.95, count).astype(dtype),
+        "label_smoothing": 0.15 if name == "robust" else 0.0,
+        "chosen_lengths": rng.integers(1, 400, count),
+        "rejected_lengths": rng.integers(1, 400, count),
+        "tie_strength": 1.75,
+        "discopop_tau": 0.3,
+        "alphapo_alpha": 0.25,
+        "reward_scale": 0.5,
+    }
+    if name in ("rao_kupper", "davidson"):
+        parameters["ties"] = rng.integers(0, 2, count).astype(bool)
+    if name.startswith("rpo"):
+        parameters["reward_gaps"] = rng.normal(0, 3, count).astype(dtype)
+    return parameters
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("name", ALL)
+def test_realistic_pairs_with_their_own_parameters(name, dtype):
+    arrays = realistic_pairs(40, dtype, seed=len(name))
+    if name == "odds_ratio":
+        arrays = [values * dtype(0.02) for values in arrays]
+    check(name, arrays, dtype=dtype, ulps=8, **varied(name, 40, dtype))
+
+
+@pytest.mark.parametrize("divergence", ["forward_kl", "js_divergence", "alpha_divergence"])
+@pytest.mark.parametrize("name", DIFFERENCES)
+def test_f_divergences(name, divergence):
+    rng = np.random.default_rng(3)
+    arrays = [rng.uniform(-6, 6, 30) for _ in range(4)]
+    for c in (0.5, -1.0, 2.0, 1.0 + 2**-40, 1.0) if divergence == "alpha_divergence" and name == "sigmoid" else (0.5,):
+        check(name, arrays, dtype=np.float64, ulps=40, f_divergence_type=divergence, f_alpha_divergence_coef=c,
+              **(varied(name, 30, np.float64) | {"beta": rng.uniform(0.1, 1, 30)}))  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name not in DIFFERENCES] + ["aot", "aot_unpaired"])
+def test_f_divergences_where_they_have_no_meaning(name):
+    lengths = {"chosen_lengths": [2], "rejected_lengths": [3]}
+    for divergence in ("forward_kl", "js_divergence", "alpha_divergence"):
+        with pytest.raises(ValueError, match=r"loss_types.*f_divergence"):
+            swiftdpo.dpo_loss([-1.0], [-2.0], None, None, loss_type=name, f_divergence_type=divergence, **lengths)
+
+
+@pytest.mark.parametrize("name", ["rao_kupper", "davidson"])
+def test_gradient_by_the_strength_of_ties(name):
+    arrays = realistic_pairs(30)
+    parameters = varied(name, 30, np.float64)
+    out = swiftdpo.dpo_loss(*arrays, loss_type=name, reduction="mean", more=True, **parameters)
+
+    def at(nu):
+        return swiftdpo.dpo_loss(*arrays, loss_type=name, **(parameters | {"tie_strength": nu})).loss
+
+    step = 1e-5
+    slope = (at(1.75 + step) - at(1.75 - step)) / (2 * step)
+    assert out.grad_tie_strength == pytest.approx(slope, rel=1e-8)
+
+
+@pytest.mark.parametrize("name", [*ALL])
+def test_curvature(name):
+    """Along z at u + v fixed, from slopes by the margin, which moves just so: d loss / d margin = -d loss / dz."""
+    if name in KINKED:
+        arrays = [np.array([0.3, -4.0]), np.zeros(2), np.zeros(2), np.zeros(2)]
+    else:
+        arrays = realistic_pairs(20)
+    if name == "odds_ratio":
+        arrays = [values * 0.02 for values in arrays[:2]] + [None, None]
+    parameters = varied(name, len(arrays[0]), np.float64)
+
+    def slopes(step):
+        changed = parameters | {"margin": parameters["margin"] + step}
+        return swiftdpo.dpo_loss(*arrays, loss_type=name, more=True, reduction="sum", **changed)
+
+    step = 1e-5
+    expected = (slopes(step).grad_margin - slopes(-step).grad_margin) / (2 * step)
+    np.testing.assert_allclose(slopes(0).curvatures, expected, rtol=1e-6, atol=1e-8)
