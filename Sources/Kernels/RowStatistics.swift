@@ -2,169 +2,323 @@ import CPlatform
 import Elementary
 import Preference
 
-/// Statistics of a row of logits of single or half precision, reading it once.
+/// Statistics of a row of logits, reading it once: in single precision where the row allows it, else in double.
+func rowStatistics(_ form: LogitsForm, _ row: UnsafeRawPointer, _ count: Int, _ all: Bool) -> RowStatistics {
+  if form.type != .f64 && form.softcap == 0 {
+    let single = all ? statisticsInSingle(form, row, count) : sumInSingle(form, row, count)
+    if let single { return single }
+  }
+  return statisticsInDouble(form, row, count, all)
+}
+
+/// Logits of one block: they stay in the nearest cache if the block must be computed again.
+private let blockLength = 1024
+
+/// A block's terms may exceed 1 by this power of two before the scale is changed.
+private let headroom: Float = 60
+
+/// Sums of exponentials over a row so far, in double precision, in sixteen lanes: 2^-exponent sum of e^l.
+private struct ScaledSums {
+  var exponent: Int32
+  var low = F64x8(repeating: 0)
+  var high = F64x8(repeating: 0)
+
+  init(exponent: Int32) { self.exponent = exponent }
+
+  mutating func add(_ sum: F32x16) {
+    low += platform_widen(sum.lowHalf)
+    high += platform_widen(sum.highHalf)
+  }
+
+  mutating func raise(by excess: Int32) {
+    exponent += excess
+    let factor = powerOfTwo(-excess)
+    low *= factor
+    high *= factor
+  }
+
+  var total: Double { (low + high).laneSum }
+}
+
+/// 2^k, or 0 below the normal range.
+private func powerOfTwo(_ k: Int32) -> Double { k < -1022 ? 0 : Double(bitPattern: UInt64(Int64(k) + 1023) << 52) }
+
+private let ln2 = 0x1.62e42fefa39efp-1
+
+extension RowStatistics {
+  fileprivate init(_ sums: ScaledSums) {
+    self.init(base: Double(sums.exponent) * ln2, sum: sums.total)
+  }
+}
+
+/// The sum alone; nil if a logit is too large for `RowExponential`.
 ///
 /// A block's sums run in four accumulators of 16 lanes, at most 16 terms in each lane, and go on in double precision:
-/// however long the row, no sum of singles is long. Where a block raises the maximum, the sums so far are rescaled.
-func rowStatisticsSingle(_ form: LogitsForm, _ row: UnsafeRawPointer, _ count: Int, _ all: Bool) -> RowStatistics {
-  var buffer = BlockBuffer(repeating: 0)
-  return withUnsafeMutablePointer(to: &buffer) { pointer in
-    let buffer = UnsafeMutableRawPointer(pointer).assumingMemoryBound(to: Float.self)
-    let scale = Float(form.scale)
-    var sums = LaneSums()
-    var base = -Float.greatestFiniteMagnitude
-    var start = 0
-    while start < count {
-      let length = count - start < blockLength ? count - start : blockLength
-      let block = LogitsBlock(form, row, start, length, buffer)
-      let top = maximum(block) * scale
-      if top > base {
-        sums.rebase(by: Double(base) - Double(top))
-        base = top
-      }
-      if all {
-        addAll(block, scale, base, &sums)
-        sums.total += totalOf(block, length) * Double(scale)
-      } else {
-        addExponentials(block, scale, base, &sums)
-      }
-      start += length
+/// however long the row, no sum of singles is long. A block that raises the largest logit rescales the sums by a power
+/// of two, which is exact; one that raises it beyond the headroom is computed again.
+private func sumInSingle(_ form: LogitsForm, _ row: UnsafeRawPointer, _ count: Int) -> RowStatistics? {
+  guard var start = firstBlock(form, row, count) else { return nil }
+  var sums = ScaledSums(exponent: start.exponent)
+  while start.index < count {
+    let length = count - start.index < blockLength ? count - start.index : blockLength
+    let exponential = RowExponential(scale: form.scale, exponent: sums.exponent)
+    let block = sumBlock(form.type, exponential, row, start.index, length)
+    let excess = exponential.excess(block.top)
+    if excess > headroom {
+      if excess > RowExponential.largestExcess { return nil }
+      sums.raise(by: Int32(excess))
+      continue
     }
-    return sums.statistics(base: Double(base))
+    sums.add(block.sum)
+    if excess > 0 { sums.raise(by: Int32(excess)) }
+    start.index += length
   }
+  return RowStatistics(sums)
 }
 
-/// Sums over a row so far, in double precision, in sixteen lanes.
-struct LaneSums {
-  var sumLow = F64x8(repeating: 0)
-  var sumHigh = F64x8(repeating: 0)
-  var squares = F64x8(repeating: 0)
-  var weighted = F64x8(repeating: 0)
-  var total = 0.0
-
-  /// The base moves by `-distance`: e^(l - base) by the factor e^distance.
-  mutating func rebase(by distance: Double) {
-    let factor = exp(F64x8(repeating: distance))
-    // What e^distance makes 0 was 0, or is nothing beside the new maximum.
-    let moved = factor[0] > 0 ? F64x8(repeating: distance) : F64x8(repeating: 0)
-    weighted = factor * (weighted + moved * (sumLow + sumHigh))
-    squares *= factor * factor
-    sumLow *= factor
-    sumHigh *= factor
-  }
-
-  func statistics(base: Double) -> RowStatistics {
-    var statistics = RowStatistics(base: base, sum: (sumLow + sumHigh).laneSum)
-    statistics.sumOfSquares = squares.laneSum
-    statistics.weightedSum = weighted.laneSum
-    statistics.total = total
-    return statistics
-  }
-}
-
-@inline(__always) func vector(_ block: LogitsBlock, _ index: Int) -> F32x16 {
-  UnsafeRawPointer(block.values + index).loadUnaligned(as: F32x16.self)
-}
-
-@inline(__always) private func maximum(_ block: LogitsBlock) -> Float {
-  let lowest = F32x16(repeating: -Float.greatestFiniteMagnitude)
-  var a = lowest
-  var b = lowest
-  var c = lowest
-  var d = lowest
-  @inline(__always) func raise(_ largest: inout F32x16, _ index: Int) {
-    let values = vector(block, index)
-    largest = largest.replacing(with: values, where: values .> largest)
-  }
-  var index = 0
-  while index + 64 <= block.paddedCount {
-    raise(&a, index)
-    raise(&b, index + 16)
-    raise(&c, index + 32)
-    raise(&d, index + 48)
-    index &+= 64
-  }
-  while index < block.paddedCount {
-    raise(&a, index)
-    index &+= 16
-  }
-  a = a.replacing(with: b, where: b .> a)
-  c = c.replacing(with: d, where: d .> c)
-  return a.replacing(with: c, where: c .> a).largest
-}
-
-@inline(__always)
-private func addExponentials(_ block: LogitsBlock, _ scale: Float, _ base: Float, _ sums: inout LaneSums) {
-  let scales = F32x16(repeating: scale)
-  let shift = F32x16(repeating: -base)
-  var a = F32x16(repeating: 0)
-  var b = a
-  var c = a
-  var d = a
-  var index = 0
-  while index + 64 <= block.paddedCount {
-    // The next block, while this one is computed.
-    let ahead = UnsafeRawPointer(block.values + index + blockLength)
-    platform_prefetch(ahead)
-    platform_prefetch(ahead + 64)
-    platform_prefetch(ahead + 128)
-    platform_prefetch(ahead + 192)
-    a += expNonPositive(vector(block, index).fma(scales, shift))
-    b += expNonPositive(vector(block, index + 16).fma(scales, shift))
-    c += expNonPositive(vector(block, index + 32).fma(scales, shift))
-    d += expNonPositive(vector(block, index + 48).fma(scales, shift))
-    index &+= 64
-  }
-  while index < block.paddedCount {
-    a += expNonPositive(vector(block, index).fma(scales, shift))
-    index &+= 16
-  }
-  let sum = (a + b) + (c + d)
-  sums.sumLow += platform_widen(sum.lowHalf)
-  sums.sumHigh += platform_widen(sum.highHalf)
-}
-
-/// The sum, the sum of squares and the sum weighted by l - base.
-@inline(never)
-private func addAll(_ block: LogitsBlock, _ scale: Float, _ base: Float, _ sums: inout LaneSums) {
-  let scales = F32x16(repeating: scale)
-  let shift = F32x16(repeating: -base)
-  var index = 0
-  while index < block.paddedCount {
-    // Sixteen terms at most in each lane.
-    var sum = F32x16(repeating: 0)
-    var squares = sum
-    var weighted = sum
-    let end = index + 256 < block.paddedCount ? index + 256 : block.paddedCount
+/// Where a row begins to count: the first block with a logit above -inf, and the scale of its largest. nil if that is
+/// too far from 0, or if there is a NaN.
+private func firstBlock(_ form: LogitsForm, _ row: UnsafeRawPointer, _ count: Int) -> (index: Int, exponent: Int32)? {
+  var start = 0
+  while start < count {
+    let end = count - start < blockLength ? count : start + blockLength
+    var top = F32x16(repeating: -.infinity)
+    var isNaN = false
+    var index = start
     while index < end {
-      let distance = vector(block, index).fma(scales, shift)
-      let e = expNonPositive(distance)
-      sum += e
-      squares = e.fma(e, squares)
-      // An entry of probability 0 adds 0, however far below.
-      weighted = e.fma(distance.replacing(with: 0, where: e .== 0), weighted)
+      let values = form.type.logits16(row, index, end - index)
+      if any(values .!= values) { isNaN = true }
+      top = top.raised(to: values)
       index &+= 16
     }
-    sums.sumLow += platform_widen(sum.lowHalf)
-    sums.sumHigh += platform_widen(sum.highHalf)
-    sums.squares += platform_widen(squares.lowHalf) + platform_widen(squares.highHalf)
-    sums.weighted += platform_widen(weighted.lowHalf) + platform_widen(weighted.highHalf)
+    let largest = Double(top.largest) * form.scale * 0x1.71547652b82fep0
+    if isNaN { return nil }
+    if largest > -.infinity { return largest.magnitude > 0x1p20 ? nil : (start, Int32(largest)) }
+    start = end
   }
+  return (count, 0)
 }
 
-/// The sum of the first `count` entries, the filler left out.
+/// A block's exponentials summed in sixteen lanes, and the largest of them as `RowExponential.shifted`.
+private struct BlockSum {
+  var sum: F32x16
+  var top: Float
+}
+
+/// One body for each type where speed counts, and one for all where it does not.
+@inline(__always)
+private func sumBlock(
+  _ type: ElementType, _ exponential: RowExponential, _ row: UnsafeRawPointer, _ start: Int, _ length: Int
+) -> BlockSum {
+  #if KERNELS_BASELINE
+    return sumBlockOfAny(type, exponential, row, start, length)
+  #else
+    switch type {
+    case .bf16: return sumBlockOfBF16(exponential, row, start, length)
+    case .f16: return sumBlockOfF16(exponential, row, start, length)
+    default: return sumBlockOfF32(exponential, row, start, length)
+    }
+  #endif
+}
+
+#if KERNELS_BASELINE
+  @inline(never)
+  private func sumBlockOfAny(
+    _ type: ElementType, _ exponential: RowExponential, _ row: UnsafeRawPointer, _ start: Int, _ length: Int
+  ) -> BlockSum { sumBlockOfType(type, exponential, row, start, length) }
+#else
+  @inline(never)
+  private func sumBlockOfF32(
+    _ exponential: RowExponential, _ row: UnsafeRawPointer, _ start: Int, _ length: Int
+  ) -> BlockSum { sumBlockOfType(.f32, exponential, row, start, length) }
+
+  @inline(never)
+  private func sumBlockOfBF16(
+    _ exponential: RowExponential, _ row: UnsafeRawPointer, _ start: Int, _ length: Int
+  ) -> BlockSum { sumBlockOfType(.bf16, exponential, row, start, length) }
+
+  @inline(never)
+  private func sumBlockOfF16(
+    _ exponential: RowExponential, _ row: UnsafeRawPointer, _ start: Int, _ length: Int
+  ) -> BlockSum { sumBlockOfType(.f16, exponential, row, start, length) }
+#endif
+
+@inline(__always)
+private func sumBlockOfType(
+  _ type: ElementType, _ exponential: RowExponential, _ row: UnsafeRawPointer, _ start: Int, _ length: Int
+) -> BlockSum {
+  let zero = F32x16(repeating: 0)
+  var (a, b, c, d) = (zero, zero, zero, zero)
+  var (top, otherTop) = (zero, zero)
+  var index = 0
+  while index + 64 <= length {
+    let ahead = row + type.stride * (start + index + prefetchDistance)
+    platform_prefetch(ahead)
+    platform_prefetch(ahead + 64)
+    if type == .f32 {
+      platform_prefetch(ahead + 128)
+      platform_prefetch(ahead + 192)
+    }
+    let w = exponential.bounded(type.load16(row, start + index))
+    let x = exponential.bounded(type.load16(row, start + index + 16))
+    let y = exponential.bounded(type.load16(row, start + index + 32))
+    let z = exponential.bounded(type.load16(row, start + index + 48))
+    let (v, s, t, u) = (
+      exponential.shifted(w), exponential.shifted(x), exponential.shifted(y), exponential.shifted(z)
+    )
+    top = top.raised(to: v).raised(to: t)
+    otherTop = otherTop.raised(to: s).raised(to: u)
+    a += exponential.value(w, v)
+    b += exponential.value(x, s)
+    c += exponential.value(y, t)
+    d += exponential.value(z, u)
+    index &+= 64
+  }
+  while index < length {
+    let logits = exponential.bounded(type.logits16(row, start + index, length - index))
+    let shifted = exponential.shifted(logits)
+    top = top.raised(to: shifted)
+    a += exponential.value(logits, shifted)
+    index &+= 16
+  }
+  return BlockSum(sum: (a + b) + (c + d), top: top.raised(to: otherTop).largest)
+}
+
+/// Logits from a load to the one that is fetched meanwhile.
+private let prefetchDistance = 512
+
+/// All statistics; nil if a logit is too large for `RowExponential`.
+private func statisticsInSingle(_ form: LogitsForm, _ row: UnsafeRawPointer, _ count: Int) -> RowStatistics? {
+  guard var start = firstBlock(form, row, count) else { return nil }
+  var sums = ScaledSums(exponent: start.exponent)
+  var squares = F64x8(repeating: 0)
+  var weighted = F64x8(repeating: 0)
+  /// `weighted` holds sums of e^l (x - centre).
+  var centre = Float(Double(sums.exponent) * ln2 / form.scale)
+  var total = start.index > 0 ? -Double.infinity : 0
+  while start.index < count {
+    let length = count - start.index < 256 ? count - start.index : 256
+    let exponential = RowExponential(scale: form.scale, exponent: sums.exponent)
+    // At most 16 terms in each lane.
+    var sum = F32x16(repeating: 0)
+    var square = sum
+    var weight = sum
+    var top = sum
+    var index = 0
+    while index < length {
+      let logits = form.type.logits16(row, start.index + index, length - index)
+      top = top.raised(to: exponential.shifted(exponential.bounded(logits)))
+      let e = exponential.exactValue(logits)
+      sum += e
+      square = e.fma(e, square)
+      // An entry of probability 0 adds 0, however far below.
+      weight = e.fma((logits - centre).replacing(with: 0, where: e .== 0), weight)
+      index &+= 16
+    }
+    let excess = exponential.excess(top.largest)
+    if excess > RowExponential.largestExcess { return nil }
+    if excess > headroom {
+      raise(Int32(excess))
+      continue
+    }
+    sums.add(sum)
+    squares += platform_widen(square.lowHalf) + platform_widen(square.highHalf)
+    weighted += platform_widen(weight.lowHalf) + platform_widen(weight.highHalf)
+    total += totalOf(form.type, row, start.index, length)
+    if excess > 0 { raise(Int32(excess)) }
+    start.index += length
+  }
+
+  func raise(_ excess: Int32) {
+    sums.raise(by: excess)
+    let factor = powerOfTwo(-excess)
+    let moved = Float(Double(sums.exponent) * ln2 / form.scale)
+    // What the factor makes 0 stays 0, however far the centre moves.
+    weighted = factor * weighted + (Double(centre) - Double(moved)) * (sums.low + sums.high)
+    squares *= factor * factor
+    centre = moved
+  }
+
+  var statistics = RowStatistics(sums)
+  statistics.sumOfSquares = squares.laneSum
+  // From x - centre to l - base.
+  let shift = Double(centre) * form.scale - statistics.base
+  statistics.weightedSum = weighted.laneSum * form.scale + shift * statistics.sum
+  statistics.total = total * form.scale
+  return statistics
+}
+
+/// The sum of `count` logits.
 @inline(never)
-private func totalOf(_ block: LogitsBlock, _ count: Int) -> Double {
+private func totalOf(_ type: ElementType, _ row: UnsafeRawPointer, _ start: Int, _ count: Int) -> Double {
   var total = F64x8(repeating: 0)
   var index = 0
-  while index + 8 <= count {
-    total += ElementType.f32.load8(block.values, index)
-    index &+= 8
+  while index + 16 <= count {
+    let values = type.load16(row, start + index)
+    total += platform_widen(values.lowHalf) + platform_widen(values.highHalf)
+    index &+= 16
   }
   var rest = 0.0
   while index < count {
-    rest += Double(block.values[index])
+    rest += type.load(row, start + index)
     index &+= 1
   }
   return total.laneSum + rest
+}
+
+/// Statistics in double precision throughout, for any type and form: relative to the largest logit so far.
+@inline(never)
+private func statisticsInDouble(
+  _ form: LogitsForm, _ row: UnsafeRawPointer, _ count: Int, _ all: Bool
+) -> RowStatistics {
+  var base = -Double.greatestFiniteMagnitude
+  var sums = F64x8(repeating: 0)
+  var squares = sums
+  var weighted = sums
+  var total = 0.0
+  var start = 0
+  while start < count {
+    let end = count - start < blockLength ? count : start + blockLength
+    var largest = F64x8(repeating: -.greatestFiniteMagnitude)
+    var index = start
+    while index < end {
+      let logits = logits8(form, row, index, end - index)
+      largest = logits.selected(logits .> largest, else: largest)
+      index &+= 8
+    }
+    var top = base
+    for lane in 0..<8 where largest[lane] > top { top = largest[lane] }
+    if top > base {
+      // Finite numbers may be further apart than the largest one.
+      let distance = 0.5 * base - 0.5 * top < -400 ? -800 : base - top
+      let factor = exp(F64x8(repeating: distance))
+      weighted = factor * (weighted + distance * sums)
+      squares *= factor * factor
+      sums *= factor
+      base = top
+    }
+
+    var sum = F64x8(repeating: 0)
+    index = start
+    while index < end {
+      let logits = logits8(form, row, index, end - index)
+      let distance = logits - base
+      let e = exp(distance)
+      sum += e
+      if all {
+        squares = e.fma(e, squares)
+        weighted = e.fma(F64x8(repeating: 0).selected(e .== 0, else: distance), weighted)
+        let left = end - index
+        total += left >= 8 ? logits.laneSum : logits.firstLanes(left).laneSum
+      }
+      index &+= 8
+    }
+    sums += sum
+    start = end
+  }
+  var statistics = RowStatistics(base: base, sum: sums.laneSum)
+  statistics.sumOfSquares = squares.laneSum
+  statistics.weightedSum = weighted.laneSum
+  statistics.total = total
+  return statistics
 }

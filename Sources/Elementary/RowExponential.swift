@@ -1,0 +1,58 @@
+import CPlatform
+
+/// The single-precision exponential of the row kernels: x -> 2^-exponent e^(scale x), sixteen at a time.
+///
+/// With L = scale log2(e), e^(scale x) = 2^m 2^f, where m = round(x L) and |f| <= 1/2. L is held in two parts and
+/// x L - m is formed by fused multiply-adds, so that no rounding but that of f itself remains; a minimax polynomial
+/// (tools/minimax.py) gives 2^f. The common exponent of a row costs nothing: it is part of the number that rounds x L to
+/// an integer. So a row's sums can change their scale by exact powers of two, and no maximum must be known beforehand.
+///
+/// Domain: |x L| below 2^20, results from 2^-126 to 2^127; `exactValue` replaces results below by 0. NaN stays NaN.
+/// Postcondition: within 1 ulp where the result is normal.
+public struct RowExponential {
+  public var high: F32x16
+  public var low: F32x16
+  /// 1.5 * 2^23 rounds to an integer, which stands in the sum's lowest bits; 127 is the bias of the result's exponent.
+  public var origin: F32x16
+  /// Below it the exponent of a result would leave the normal range.
+  public var floor: F32x16
+
+  /// The largest |x L|, with a margin, for which `shifted` is exact.
+  @_transparent public static var largestExcess: Float { 0x1p20 }
+
+  @_transparent public init(scale: Double, exponent: Int32) {
+    let wide = scale * 0x1.71547652b82fep0
+    let narrow = Float(wide)
+    high = F32x16(repeating: narrow)
+    low = F32x16(repeating: Float(wide - Double(narrow)))
+    origin = F32x16(repeating: 0x1.8p23 + 127 - Float(exponent))
+    floor = F32x16(repeating: Float(Double(exponent - 126) / wide))
+  }
+
+  /// x, or `floor` where it is below: what is lost is nothing in a sum whose largest term is near 1.
+  @_transparent public func bounded(_ x: F32x16) -> F32x16 { floor.selected(x .< floor, else: x) }
+
+  /// x L rounded, as `origin` + m: the larger, the larger the result.
+  @_transparent public func shifted(_ x: F32x16) -> F32x16 { x.fma(high, origin) }
+
+  /// m - exponent
+  @_transparent public func excess(_ shifted: Float) -> Float { shifted - (0x1.8p23 + 127) }
+
+  /// The exponential of x, given `shifted(x)`.
+  @_transparent public func value(_ x: F32x16, _ shifted: F32x16) -> F32x16 {
+    let f = x.fma(low, x.fma(high, origin - shifted))
+    var power = F32x16(repeating: 0.00015321154696936836)
+    power = power.fma(f, 0.0013390161486140828)
+    power = power.fma(f, 0.009618526304334825)
+    power = power.fma(f, 0.05550362252597934)
+    power = power.fma(f, 0.2402264754976365)
+    power = power.fma(f, 0x1.62e43p-1)
+    power = power.fma(f, 1)
+    return power * unsafeBitCast(unsafeBitCast(shifted, to: SIMD16<UInt32>.self) &<< 23, to: F32x16.self)
+  }
+
+  /// The exponential of any x, 0 where the result would be below the normal range.
+  @_transparent public func exactValue(_ x: F32x16) -> F32x16 {
+    value(x, shifted(x)).replacing(with: 0, where: x .< floor)
+  }
+}
