@@ -32,14 +32,14 @@ public struct RowExponential {
   /// x, or `floor` where it is below: what is lost is nothing in a sum whose largest term is near 1.
   @_transparent public func bounded(_ x: F32x16) -> F32x16 { floor.selected(x .< floor, else: x) }
 
-  /// x L rounded, as `origin` + m: the larger, the larger the result.
-  @_transparent public func shifted(_ x: F32x16) -> F32x16 { x.fma(high, origin) }
+  /// How many powers of two the result for x exceeds 1 by.
+  @_transparent public func excess(_ x: Float) -> Float {
+    F32x16(repeating: x).fma(high, origin)[0] - (0x1.8p23 + 127)
+  }
 
-  /// m - exponent
-  @_transparent public func excess(_ shifted: Float) -> Float { shifted - (0x1.8p23 + 127) }
-
-  /// The exponential of x, given `shifted(x)`.
-  @_transparent public func value(_ x: F32x16, _ shifted: F32x16) -> F32x16 {
+  /// The exponential of a bounded x.
+  @_transparent public func value(_ x: F32x16) -> F32x16 {
+    let shifted = x.fma(high, origin)
     let f = x.fma(low, x.fma(high, origin - shifted))
     var power = F32x16(repeating: 0.00015321154696936836)
     power = power.fma(f, 0.0013390161486140828)
@@ -53,6 +53,6 @@ public struct RowExponential {
 
   /// The exponential of any x, 0 where the result would be below the normal range.
   @_transparent public func exactValue(_ x: F32x16) -> F32x16 {
-    value(x, shifted(x)).replacing(with: 0, where: x .< floor)
+    value(x).replacing(with: 0, where: x .< floor)
   }
 }

@@ -45,9 +45,26 @@ private func powerOfTwo(_ k: Int32) -> Double { k < -1022 ? 0 : Double(bitPatter
 
 private let ln2 = 0x1.62e42fefa39efp-1
 
-extension RowStatistics {
-  fileprivate init(_ sums: ScaledSums) {
-    self.init(base: Double(sums.exponent) * ln2, sum: sums.total)
+/// The largest term of a row of single-precision sums, to be taken out of them and put back exactly.
+///
+/// Relative to the largest logit its own term is 1. With that the sum is at least 1, no log-probability is above 0, and
+/// a row of one entry has exactly 0.
+private struct LargestTerm {
+  let logit: Double
+  /// What the sums contain for it.
+  let approximate: Double
+  /// From the sums' scale to that of the largest logit.
+  let factor: Double
+
+  init(_ form: LogitsForm, _ largest: Float, exponent: Int32) {
+    logit = Double(largest) * form.scale
+    approximate = Double(
+      RowExponential(scale: form.scale, exponent: exponent).exactValue(F32x16(repeating: largest))[0])
+    factor = exp(F64x8(repeating: Double(exponent) * ln2 - logit))[0]
+  }
+
+  func statistics(_ sum: Double) -> RowStatistics {
+    RowStatistics(base: logit, sum: 1 + (sum - approximate) * factor)
   }
 }
 
@@ -59,6 +76,7 @@ extension RowStatistics {
 private func sumInSingle(_ form: LogitsForm, _ row: UnsafeRawPointer, _ count: Int) -> RowStatistics? {
   guard var start = firstBlock(form, row, count) else { return nil }
   var sums = ScaledSums(exponent: start.exponent)
+  var largest = -Float.infinity
   while start.index < count {
     let length = count - start.index < blockLength ? count - start.index : blockLength
     let exponential = RowExponential(scale: form.scale, exponent: sums.exponent)
@@ -70,10 +88,12 @@ private func sumInSingle(_ form: LogitsForm, _ row: UnsafeRawPointer, _ count: I
       continue
     }
     sums.add(block.sum)
+    largest = block.top > largest ? block.top : largest
     if excess > 0 { sums.raise(by: Int32(excess)) }
     start.index += length
   }
-  return RowStatistics(sums)
+  if largest == -.infinity { return .nothing }
+  return LargestTerm(form, largest, exponent: sums.exponent).statistics(sums.total)
 }
 
 /// Where a row begins to count: the first block with a logit above -inf, and the scale of its largest. nil if that is
@@ -99,7 +119,7 @@ private func firstBlock(_ form: LogitsForm, _ row: UnsafeRawPointer, _ count: In
   return (count, 0)
 }
 
-/// A block's exponentials summed in sixteen lanes, and the largest of them as `RowExponential.shifted`.
+/// A block's exponentials summed in sixteen lanes, and its largest logit, or the exponential's floor if that is larger.
 private struct BlockSum {
   var sum: F32x16
   var top: Float
@@ -149,7 +169,7 @@ private func sumBlockOfType(
 ) -> BlockSum {
   let zero = F32x16(repeating: 0)
   var (a, b, c, d) = (zero, zero, zero, zero)
-  var (top, otherTop) = (zero, zero)
+  var (top, otherTop) = (exponential.floor, exponential.floor)
   var index = 0
   while index + 64 <= length {
     let ahead = row + type.stride * (start + index + prefetchDistance)
@@ -163,22 +183,18 @@ private func sumBlockOfType(
     let x = exponential.bounded(type.load16(row, start + index + 16))
     let y = exponential.bounded(type.load16(row, start + index + 32))
     let z = exponential.bounded(type.load16(row, start + index + 48))
-    let (v, s, t, u) = (
-      exponential.shifted(w), exponential.shifted(x), exponential.shifted(y), exponential.shifted(z)
-    )
-    top = top.raised(to: v).raised(to: t)
-    otherTop = otherTop.raised(to: s).raised(to: u)
-    a += exponential.value(w, v)
-    b += exponential.value(x, s)
-    c += exponential.value(y, t)
-    d += exponential.value(z, u)
+    top = top.raised(to: w).raised(to: y)
+    otherTop = otherTop.raised(to: x).raised(to: z)
+    a += exponential.value(w)
+    b += exponential.value(x)
+    c += exponential.value(y)
+    d += exponential.value(z)
     index &+= 64
   }
   while index < length {
     let logits = exponential.bounded(type.logits16(row, start + index, length - index))
-    let shifted = exponential.shifted(logits)
-    top = top.raised(to: shifted)
-    a += exponential.value(logits, shifted)
+    top = top.raised(to: logits)
+    a += exponential.value(logits)
     index &+= 16
   }
   return BlockSum(sum: (a + b) + (c + d), top: top.raised(to: otherTop).largest)
@@ -195,6 +211,8 @@ private func statisticsInSingle(_ form: LogitsForm, _ row: UnsafeRawPointer, _ c
   var weighted = F64x8(repeating: 0)
   /// `weighted` holds sums of e^l (x - centre).
   var centre = Float(Double(sums.exponent) * ln2 / form.scale)
+  var largest = -Float.infinity
+  // A block that was passed over holds -inf alone.
   var total = start.index > 0 ? -Double.infinity : 0
   while start.index < count {
     let length = count - start.index < 256 ? count - start.index : 256
@@ -203,11 +221,11 @@ private func statisticsInSingle(_ form: LogitsForm, _ row: UnsafeRawPointer, _ c
     var sum = F32x16(repeating: 0)
     var square = sum
     var weight = sum
-    var top = sum
+    var top = exponential.floor
     var index = 0
     while index < length {
       let logits = form.type.logits16(row, start.index + index, length - index)
-      top = top.raised(to: exponential.shifted(exponential.bounded(logits)))
+      top = top.raised(to: logits)
       let e = exponential.exactValue(logits)
       sum += e
       square = e.fma(e, square)
@@ -215,7 +233,8 @@ private func statisticsInSingle(_ form: LogitsForm, _ row: UnsafeRawPointer, _ c
       weight = e.fma((logits - centre).replacing(with: 0, where: e .== 0), weight)
       index &+= 16
     }
-    let excess = exponential.excess(top.largest)
+    let blockLargest = top.largest
+    let excess = exponential.excess(blockLargest)
     if excess > RowExponential.largestExcess { return nil }
     if excess > headroom {
       raise(Int32(excess))
@@ -225,6 +244,7 @@ private func statisticsInSingle(_ form: LogitsForm, _ row: UnsafeRawPointer, _ c
     squares += platform_widen(square.lowHalf) + platform_widen(square.highHalf)
     weighted += platform_widen(weight.lowHalf) + platform_widen(weight.highHalf)
     total += totalOf(form.type, row, start.index, length)
+    largest = blockLargest > largest ? blockLargest : largest
     if excess > 0 { raise(Int32(excess)) }
     start.index += length
   }
@@ -239,13 +259,21 @@ private func statisticsInSingle(_ form: LogitsForm, _ row: UnsafeRawPointer, _ c
     centre = moved
   }
 
-  var statistics = RowStatistics(sums)
-  statistics.sumOfSquares = squares.laneSum
+  if largest == -.infinity { return .nothing }
+  let top = LargestTerm(form, largest, exponent: sums.exponent)
+  var statistics = top.statistics(sums.total)
+  let square = top.approximate * top.approximate
+  statistics.sumOfSquares = 1 + (squares.laneSum - square) * top.factor * top.factor
   // From x - centre to l - base.
-  let shift = Double(centre) * form.scale - statistics.base
-  statistics.weightedSum = weighted.laneSum * form.scale + shift * statistics.sum
+  let shift = Double(centre) * form.scale - top.logit
+  statistics.weightedSum = top.factor * (weighted.laneSum * form.scale + shift * sums.total)
   statistics.total = total * form.scale
   return statistics
+}
+
+extension RowStatistics {
+  /// Of a row that is -inf throughout.
+  fileprivate static var nothing: RowStatistics { RowStatistics(base: -.greatestFiniteMagnitude, sum: 0) }
 }
 
 /// The sum of `count` logits.

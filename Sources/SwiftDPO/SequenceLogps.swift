@@ -87,15 +87,16 @@ struct ScoredRow {
   var logNormalizer: Double { statistics.base + logSum }
 
   /// log p of the label. The large numbers are subtracted first.
-  var logp: Double { (labelLogit - statistics.base) - logSum }
+  var logp: Double { notAboveZero((labelLogit - statistics.base) - logSum) }
 
   /// - sum p log p = LSE - sum p l, relative to the base
-  var entropy: Double {
-    logSum - statistics.weightedSum / statistics.sum
-  }
+  var entropy: Double { -notAboveZero(statistics.weightedSum / statistics.sum - logSum) }
 
   /// log sum p^2 = log sum e^2 - 2 log sum e
-  var logSumSquares: Double { kernels.log(statistics.sumOfSquares) - 2 * logSum }
+  var logSumSquares: Double { notAboveZero(kernels.log(statistics.sumOfSquares) - 2 * logSum) }
+
+  /// No rounding makes a probability larger than 1.
+  private func notAboveZero(_ logarithm: Double) -> Double { logarithm > 0 ? 0 : logarithm }
 
   var flag: swiftdpo_row_flag {
     if !logNormalizer.isFinite { return SWIFTDPO_ROW_NONFINITE }
