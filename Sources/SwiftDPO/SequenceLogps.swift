@@ -90,7 +90,7 @@ struct ScoredRow {
   var logp: Double { notAboveZero((labelLogit - statistics.base) - logSum) }
 
   /// - sum p log p = LSE - sum p l, relative to the base
-  var entropy: Double { -notAboveZero(statistics.weightedSum / statistics.sum - logSum) }
+  var entropy: Double { 0 - notAboveZero(statistics.weightedSum / statistics.sum - logSum) }
 
   /// log sum p^2 = log sum e^2 - 2 log sum e
   var logSumSquares: Double { notAboveZero(kernels.log(statistics.sumOfSquares) - 2 * logSum) }
