@@ -11,7 +11,22 @@ static PyObject *core_build_info(PyObject *Py_UNUSED(module), PyObject *Py_UNUSE
   swiftdpo_status status = swiftdpo_build_info(&build);
   if (status != SWIFTDPO_OK)
     return raise_status(status, &(swiftdpo_culprit){NULL, 0}, NULL, 0);
-  return Py_BuildValue("sss", build.version, build.compiler, build.instruction_set);
+  return Py_BuildValue("sssi", build.version, build.compiler, build.instruction_set, (int)build.num_threads);
+}
+
+static PyObject *core_num_threads(PyObject *Py_UNUSED(module), PyObject *Py_UNUSED(none)) {
+  return PyLong_FromLong(swiftdpo_num_threads());
+}
+
+static PyObject *core_set_num_threads(PyObject *Py_UNUSED(module), PyObject *object) {
+  int64_t threads;
+  if (take_int64(&threads, object, "threads") < 0)
+    return NULL;
+  /* Numbers that 32 bits don't hold are refused as -1 is. */
+  swiftdpo_status status = swiftdpo_set_num_threads(threads == (int32_t)threads ? (int32_t)threads : -1);
+  if (status != SWIFTDPO_OK)
+    return raise_status(status, &(swiftdpo_culprit){"threads", 0}, NULL, 0);
+  return Py_NewRef(Py_None);
 }
 
 #define FAST(name, signature) \
@@ -22,9 +37,14 @@ static PyMethodDef methods[] = {
                    "margin, weights, soft_labels, label_smoothing, reduction, nonfinite, mixture, /)"),
     FAST(plackett_luce_loss, "($module, policy_logps, ref_logps, beta, weights, position_weights, direction, rankings, "
                              "ranks, offsets, reduction, nonfinite, unlisted, first_choice, top, shared, /)"),
-    FAST(sequence_logps, "($module, logits, labels, ignore_index, shift, average, nonfinite, /)"),
-    FAST(sequence_logps_backward, "($module, logits, labels, grad_logps, log_normalizers, out, ignore_index, shift, "
-                                  "average, nonfinite, /)"),
+    FAST(sequence_logps, "($module, logits, labels, options, by_products, /)"),
+    FAST(sequence_logps_backward,
+         "($module, logits, labels, options, grad_logps, log_normalizers, out, vocab_start, /)"),
+    FAST(vocab_shard, "($module, logits, labels, options, vocab_start, /)"),
+    FAST(vocab_shard_merge, "($module, maxima, sums, label_logits, other_maxima, other_sums, other_label_logits, /)"),
+    FAST(vocab_shard_logps, "($module, maxima, sums, label_logits, labels, options, /)"),
+    {"num_threads", core_num_threads, METH_NOARGS, "num_threads($module, /)\n--\n\n"},
+    {"set_num_threads", core_set_num_threads, METH_O, "set_num_threads($module, threads, /)\n--\n\n"},
     {"build_info", core_build_info, METH_NOARGS, "build_info($module, /)\n--\n\n"},
     {NULL, NULL, 0, NULL},
 };

@@ -3,14 +3,15 @@
 
 static int exports_dlpack(PyObject *object) { return PyObject_HasAttrString(object, "__dlpack__"); }
 
-/** `object` as an array over its own memory, if it is an array of any kind; else as NumPy's conversion of it. */
-static PyArrayObject *as_array(PyObject *object, const char *name) {
+/** `object` as an array over its own memory, if it is an array of any kind; else as NumPy's conversion of it. Tensors of
+ * bfloat16, which NumPy does not have, become their bit patterns and say so, where they are taken at all. */
+static PyArrayObject *as_array(PyObject *object, const char *name, int *is_bfloat16) {
   if (PyArray_Check(object))
     return (PyArrayObject *)Py_NewRef(object);
   if (object == Py_None)
     return (PyArrayObject *)PyErr_Format(PyExc_TypeError, "%s is required, and may not be None", name);
-  PyArrayObject *array =
-      exports_dlpack(object) ? borrow_dlpack(object) : (PyArrayObject *)PyArray_FromAny(object, NULL, 0, 0, 0, NULL);
+  PyArrayObject *array = exports_dlpack(object) ? borrow_dlpack(object, is_bfloat16)
+                                                : (PyArrayObject *)PyArray_FromAny(object, NULL, 0, 0, 0, NULL);
   if (array == NULL)
     blame(name);
   return array;
@@ -38,7 +39,7 @@ static int refuse_type(const operand *argument, PyArrayObject *array, const char
 static int is_float(int type) { return type == NPY_FLOAT || type == NPY_DOUBLE; }
 
 static int take_float(operand *argument, PyObject *object, const operand *first) {
-  PyArrayObject *array = as_array(object, argument->name);
+  PyArrayObject *array = as_array(object, argument->name, NULL);
   if (array == NULL)
     return -1;
   int type = PyArray_TYPE(array);
@@ -70,36 +71,99 @@ int take_floats(operand *operands, PyObject *const *objects, size_t count, size_
   return 0;
 }
 
-int take_converted(operand *argument, PyObject *object, int type) {
-  PyArrayObject *array = as_array(object, argument->name);
-  if (array == NULL)
-    return -1;
-  /* Booleans would convert, but are no labels or positions: more likely a mask in the wrong place. */
-  if (PyTypeNum_ISBOOL(PyArray_TYPE(array)) || !PyArray_CanCastSafely(PyArray_TYPE(array), type)) {
-    refuse_type(argument, array, type == NPY_INT64 ? "int64 or int32" : "float64 or float32");
-    Py_DECREF(array);
-    return -1;
-  }
-  argument->array = contiguous(array, type);
+/** Leaves `argument` an array that it has as a contiguous one of `type`. */
+static int make_contiguous(operand *argument, int type) {
+  argument->array = contiguous(argument->array, type);
   return argument->array == NULL ? -1 : 0;
 }
 
-int take_view(operand *argument, PyObject *object, int type) {
-  argument->array = as_array(object, argument->name);
-  if (argument->array == NULL)
-    return -1;
-  if (PyArray_TYPE(argument->array) != type || !PyArray_ISNOTSWAPPED(argument->array))
-    return refuse_type(argument, argument->array, type == NPY_FLOAT ? "float32" : "float64");
-  return 0;
+/** `argument` has an array whose type must be `type`, or convert to it without loss. */
+static int convert(operand *argument, int type) {
+  const int given = PyArray_TYPE(argument->array);
+  /* Booleans would convert, but are no labels or positions: more likely a mask in the wrong place. */
+  if (PyTypeNum_ISBOOL(given) || !PyArray_CanCastSafely(given, type))
+    return refuse_type(argument, argument->array, type == NPY_INT64 ? "int64 or int32" : "float64 or float32");
+  return make_contiguous(argument, type);
 }
 
-int take_output(operand *argument, PyObject *object, int type) {
+int take_converted(operand *argument, PyObject *object, int type) {
+  argument->array = as_array(object, argument->name, NULL);
+  return argument->array == NULL ? -1 : convert(argument, type);
+}
+
+int take_labels(operand *argument, PyObject *object) {
+  argument->array = as_array(object, argument->name, NULL);
+  if (argument->array == NULL)
+    return -1;
+  if (PyArray_TYPE(argument->array) != NPY_INT32)
+    return convert(argument, NPY_INT64);
+  argument->field = "labels_i32";
+  return make_contiguous(argument, NPY_INT32);
+}
+
+int take_mask(operand *argument, PyObject *object) {
+  argument->array = as_array(object, argument->name, NULL);
+  if (argument->array == NULL)
+    return -1;
+  const int type = PyArray_TYPE(argument->array);
+  if (type != NPY_BOOL && type != NPY_UINT8)
+    return refuse_type(argument, argument->array, "bool or uint8");
+  return make_contiguous(argument, type);
+}
+
+static const char *const element_names[] = {
+    [F32] = "float32", [F64] = "float64", [F16] = "float16", [BF16] = "bfloat16"};
+
+/** Whether an array has the type that the package ml_dtypes gives to NumPy. */
+static int has_type_bfloat16(PyArrayObject *array) {
+  if (PyArray_TYPE(array) < NPY_USERDEF)
+    return 0;
+  PyObject *name = PyObject_Str((PyObject *)PyArray_DESCR(array));
+  if (name == NULL)
+    PyErr_Clear();
+  const int is_bfloat16 = name != NULL && PyUnicode_CompareWithASCIIString(name, element_names[BF16]) == 0;
+  Py_XDECREF(name);
+  return is_bfloat16;
+}
+
+/** Leaves `argument` the bit patterns of an array that it has. */
+static int view_bits(operand *argument) {
+  PyObject *bits = PyArray_View(argument->array, PyArray_DescrFromType(NPY_UINT16), NULL);
+  Py_DECREF(argument->array);
+  argument->array = (PyArrayObject *)bits;
+  return bits == NULL ? -1 : 0;
+}
+
+int take_logits(operand *argument, PyObject *object, element *type) {
+  int is_bfloat16 = 0;
+  argument->array = as_array(object, argument->name, &is_bfloat16);
+  if (argument->array == NULL)
+    return -1;
+  *type = BF16;
+  if (is_bfloat16)
+    return 0;
+  if (has_type_bfloat16(argument->array))
+    return view_bits(argument);
+  const int given = PyArray_TYPE(argument->array);
+  *type = given == NPY_DOUBLE ? F64 : given == NPY_HALF ? F16 : F32;
+  if ((*type != F32 || given == NPY_FLOAT) && PyArray_ISNOTSWAPPED(argument->array))
+    return 0;
+  return refuse_type(argument, argument->array, "float32, float64, float16 or bfloat16");
+}
+
+int take_output(operand *argument, PyObject *object, element type) {
+  element given;
   if (!PyArray_Check(object) && !PyObject_CheckBuffer(object) && !exports_dlpack(object)) {
     PyErr_Format(PyExc_TypeError, "%s is no array: nothing could be written to it", argument->name);
     return -1;
   }
-  if (take_view(argument, object, type) < 0)
+  if (take_logits(argument, object, &given) < 0)
     return -1;
+  if (given != type) {
+    PyErr_Format(PyExc_TypeError, "%s has dtype %s; expected %s, as logits", argument->name, element_names[given],
+                 element_names[type]);
+    return -1;
+  }
   if (!PyArray_ISWRITEABLE(argument->array)) {
     PyErr_Format(PyExc_ValueError, "%s is read-only", argument->name);
     return -1;
@@ -141,6 +205,13 @@ int new_arrays(PyArrayObject **arrays, size_t count, int ndim, const npy_intp *s
 void release_arrays(PyArrayObject **arrays, size_t count) {
   for (size_t i = 0; i < count; i++)
     Py_CLEAR(arrays[i]);
+}
+
+PyObject *tuple_of_arrays(PyArrayObject *const *arrays, size_t count) {
+  PyObject *tuple = PyTuple_New((Py_ssize_t)count);
+  for (size_t i = 0; tuple != NULL && i < count; i++)
+    PyTuple_SetItem(tuple, (Py_ssize_t)i, Py_NewRef(arrays[i] == NULL ? Py_None : (PyObject *)arrays[i]));
+  return tuple;
 }
 
 PyObject *head_results(double loss, swiftdpo_reduction reduction, PyArrayObject **arrays, size_t count) {

@@ -40,11 +40,21 @@ int take_floats(operand *operands, PyObject *const *objects, size_t count, size_
 /** Takes a contiguous array of `type`. Types that convert to it without loss are converted. */
 int take_converted(operand *argument, PyObject *object, int type);
 
-/** Takes an array of `type`, strided as it may be, without ever copying it. */
-int take_view(operand *argument, PyObject *object, int type);
+/** Takes a contiguous array of labels, in 64 bits or, as the field labels_i32, in 32. */
+int take_labels(operand *argument, PyObject *object);
 
-/** As take_view, for an array that the call writes: memory that cannot be written is refused. */
-int take_output(operand *argument, PyObject *object, int type);
+/** Takes a contiguous array of booleans, or of 0 and 1 in bytes. */
+int take_mask(operand *argument, PyObject *object);
+
+/** The types of logits. */
+typedef enum { F32, F64, F16, BF16 } element;
+
+/** Takes logits of any type, strided as they may be, without ever copying them. bfloat16, which NumPy does not have,
+ * comes as an array of bit patterns. */
+int take_logits(operand *argument, PyObject *object, element *type);
+
+/** As take_logits, for an array that the call writes: it must be of `type`, in memory that can be written. */
+int take_output(operand *argument, PyObject *object, element type);
 
 void release_operands(operand *operands, size_t count);
 
@@ -56,6 +66,9 @@ int new_arrays(PyArrayObject **arrays, size_t count, int ndim, const npy_intp *s
 
 void release_arrays(PyArrayObject **arrays, size_t count);
 
+/** A tuple of arrays, with None for NULL. */
+PyObject *tuple_of_arrays(PyArrayObject *const *arrays, size_t count);
+
 /** (loss, losses, ...) from a head's arrays, losses first, which it takes over. Unreduced, the loss is the losses. */
 PyObject *head_results(double loss, swiftdpo_reduction reduction, PyArrayObject **arrays, size_t count);
 
@@ -63,14 +76,16 @@ static inline void *data_of(PyArrayObject *array) { return array == NULL ? NULL 
 
 /* -- dlpack.c: tensors of other libraries as arrays ----------------------------------------------------------------- */
 
-/** An array over the memory of an object that exports DLPack. It keeps the export alive. */
-PyArrayObject *borrow_dlpack(PyObject *object);
+/** An array over the memory of an object that exports DLPack. It keeps the export alive. bfloat16 is refused where
+ * is_bfloat16 is NULL, and else an array of bit patterns. */
+PyArrayObject *borrow_dlpack(PyObject *object, int *is_bfloat16);
 
 /* -- options.c: arguments that are no arrays ------------------------------------------------------------------------ */
 
 int expect_arguments(const char *function, Py_ssize_t given, Py_ssize_t expected);
 int take_double(double *number, PyObject *object, const char *name);
 int take_int64(int64_t *number, PyObject *object, const char *name);
+int take_count(size_t *count, PyObject *object, const char *name);
 int take_flag(int32_t *flag, PyObject *object, const char *name);
 int take_reduction(swiftdpo_reduction *reduction, PyObject *object);
 int take_nonfinite(swiftdpo_nonfinite *nonfinite, PyObject *object);
@@ -111,7 +126,10 @@ static inline void regain_gil(PyThreadState *released) {
 
 PyObject *core_dpo_loss(PyObject *module, PyObject *const *args, Py_ssize_t nargs);           /* pairs.c */
 PyObject *core_plackett_luce_loss(PyObject *module, PyObject *const *args, Py_ssize_t nargs); /* rankings.c */
-PyObject *core_sequence_logps(PyObject *module, PyObject *const *args, Py_ssize_t nargs);     /* logits.c */
+PyObject *core_sequence_logps(PyObject *module, PyObject *const *args, Py_ssize_t nargs);     /* logps.c */
 PyObject *core_sequence_logps_backward(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *core_vocab_shard(PyObject *module, PyObject *const *args, Py_ssize_t nargs); /* shards.c */
+PyObject *core_vocab_shard_merge(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *core_vocab_shard_logps(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 
 #endif

@@ -19,10 +19,15 @@ static const struct {
     {kDLUInt, 16, NPY_UINT16}, {kDLUInt, 32, NPY_UINT32}, {kDLUInt, 64, NPY_UINT64},  {kDLBool, 8, NPY_BOOL},
 };
 
-static int numpy_type(DLDataType dtype) {
+/** NumPy's type for a tensor's. That for bfloat16 holds its bit patterns, where they are taken. */
+static int numpy_type(DLDataType dtype, int *is_bfloat16) {
   for (size_t i = 0; dtype.lanes == 1 && i < sizeof types / sizeof types[0]; i++) {
     if (types[i].code == dtype.code && types[i].bits == dtype.bits)
       return types[i].type;
+  }
+  if (dtype.code == kDLBfloat && dtype.bits == 16 && dtype.lanes == 1 && is_bfloat16 != NULL) {
+    *is_bfloat16 = 1;
+    return NPY_UINT16;
   }
   if (dtype.code == kDLBfloat)
     PyErr_SetString(PyExc_TypeError, "bfloat16 is not taken here: convert it to float32");
@@ -88,8 +93,8 @@ static const DLTensor *open_capsule(PyObject *capsule, int *writable) {
 }
 
 /** An array over the tensor's memory, which it does not own. */
-static PyArrayObject *view_tensor(const DLTensor *tensor, int writable) {
-  int type = numpy_type(tensor->dtype);
+static PyArrayObject *view_tensor(const DLTensor *tensor, int writable, int *is_bfloat16) {
+  int type = numpy_type(tensor->dtype, is_bfloat16);
   if (type == NPY_NOTYPE)
     return NULL;
   if (tensor->ndim < 0 || tensor->ndim > MAX_DIMENSIONS)
@@ -110,7 +115,7 @@ static PyArrayObject *view_tensor(const DLTensor *tensor, int writable) {
                                       writable ? NPY_ARRAY_WRITEABLE : 0, NULL);
 }
 
-PyArrayObject *borrow_dlpack(PyObject *object) {
+PyArrayObject *borrow_dlpack(PyObject *object, int *is_bfloat16) {
   if (check_device(object) < 0)
     return NULL;
   PyObject *capsule = export_capsule(object);
@@ -118,7 +123,7 @@ PyArrayObject *borrow_dlpack(PyObject *object) {
     return NULL;
   int writable;
   const DLTensor *tensor = open_capsule(capsule, &writable);
-  PyArrayObject *array = tensor == NULL ? NULL : view_tensor(tensor, writable);
+  PyArrayObject *array = tensor == NULL ? NULL : view_tensor(tensor, writable, is_bfloat16);
   if (array == NULL)
     Py_DECREF(capsule);
   else if (PyArray_SetBaseObject(array, capsule) < 0) /* takes the capsule over, even if it fails */

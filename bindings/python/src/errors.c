@@ -29,7 +29,9 @@ static const char *python_name(const char *field) {
   if (strcmp(field, "num_position_weights") == 0)
     return "position_weights.shape[0]";
   if (strcmp(field, "vocab_size") == 0)
-    return "logits.shape[2]";
+    return "logits.shape[-1]";
+  if (strcmp(field, "logit_scale") == 0)
+    return "1 / temperature";
   return field;
 }
 

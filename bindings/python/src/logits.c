@@ -1,24 +1,29 @@
-/* swiftdpo_sequence_logps_*: logits to log-probabilities of sequences, and back. */
-#include "core.h"
+/* Logits, their labels and their options, as the library's structs want them. */
+#include "logits.h"
 
-enum { LOGITS, LABELS, NUM_INPUTS, GRAD_LOGPS = NUM_INPUTS, LOG_NORMALIZERS, OUT, NUM_BACKWARD };
-enum { LOGPS, NUM_TOKENS, TOKEN_LOGPS, NORMALIZERS, NUM_OUTPUTS };
-
-/** The elements from one row of V to the next in a [B, T, V] array. It may be a slice, if its rows lie evenly. */
-static int take_row_stride(const operand *argument, size_t *row_stride) {
+int take_row_stride(const operand *argument, size_t *row_stride) {
   PyArrayObject *array = argument->array;
   const npy_intp *shape = PyArray_DIMS(array), *strides = PyArray_STRIDES(array);
-  const npy_intp item = PyArray_ITEMSIZE(array), row = shape[2] * item;
-  npy_intp step = shape[1] > 1 ? strides[1] : shape[0] > 1 ? strides[0] : row;
-  if (PyArray_SIZE(array) == 0)
-    step = row;
+  const int last = PyArray_NDIM(array) - 1;
+  const npy_intp item = PyArray_ITEMSIZE(array), row = shape[last] * item;
+  npy_intp step = row, rows = 1;
+  int even = shape[last] <= 1 || strides[last] == item;
+  for (int axis = last - 1; axis >= 0; axis--) {
+    if (shape[axis] <= 1)
+      continue;
+    if (rows == 1)
+      step = strides[axis];
+    even = even && strides[axis] == rows * step;
+    rows *= shape[axis];
+  }
 
-  int even = shape[0] <= 1 || shape[1] <= 1 || strides[0] == shape[1] * step;
-  int dense = shape[2] <= 1 || strides[2] == item;
-  if (PyArray_SIZE(array) != 0 && !(even && dense && step >= row && step % item == 0)) {
+  if (PyArray_SIZE(array) == 0) {
+    step = row;
+  } else if (!even || step < row || step % item != 0) {
     PyErr_Format(PyExc_ValueError,
                  "%s is not laid out in rows: the last axis must be contiguous, and one stride must lead from row to "
-                 "row across B and T. Copy it (numpy.ascontiguousarray); instead of logits[:, :-1] use shift=True",
+                 "row across all other axes. Copy it (numpy.ascontiguousarray); instead of logits[:, :-1] use "
+                 "shift=True",
                  argument->name);
     return -1;
   }
@@ -26,157 +31,152 @@ static int take_row_stride(const operand *argument, size_t *row_stride) {
   return 0;
 }
 
-/** The first two operands, and the options that both directions share: ignore_index, shift, average, nonfinite. */
-static int take(operand *in, size_t *row_stride, swiftdpo_logps_options *options, PyObject *const *args,
-                PyObject *const *choices) {
-  if (take_int64(&options->ignore_index, choices[0], "ignore_index") < 0)
-    return -1;
-  if (take_flag(&options->shift, choices[1], "shift") < 0 || take_flag(&options->average, choices[2], "average") < 0)
-    return -1;
-  if (take_nonfinite(&options->nonfinite, choices[3]) < 0)
-    return -1;
-
-  if (take_view(&in[LOGITS], args[LOGITS], NPY_FLOAT) < 0)
-    return -1;
-  PyArrayObject *logits = in[LOGITS].array;
-  if (PyArray_NDIM(logits) != 3) {
-    PyErr_Format(PyExc_ValueError, "logits has %d dimensions; expected 3, (B, T, V)", PyArray_NDIM(logits));
-    return -1;
-  }
-  if (take_row_stride(&in[LOGITS], row_stride) < 0)
-    return -1;
-  if (take_converted(&in[LABELS], args[LABELS], NPY_INT64) < 0)
-    return -1;
-  return check_shape(&in[LABELS], 2, PyArray_DIMS(logits), "(B, T) of logits (B, T, V)");
+int new_row_arrays(PyArrayObject **arrays, size_t count, const batch *batch, int type) {
+  PyArrayObject *labels = batch->in[LABELS].array;
+  return new_arrays(arrays, count, PyArray_NDIM(labels), PyArray_DIMS(labels), type);
 }
 
-static swiftdpo_logits_f32 describe(const operand *in, size_t row_stride) {
-  const npy_intp *shape = PyArray_DIMS(in[LOGITS].array);
-  return (swiftdpo_logits_f32){
-      .struct_size = sizeof(swiftdpo_logits_f32),
-      .num_sequences = (size_t)shape[0],
-      .sequence_length = (size_t)shape[1],
-      .vocab_size = (size_t)shape[2],
-      .logits = data_of(in[LOGITS].array),
-      .row_stride = row_stride,
-      .labels = data_of(in[LABELS].array),
-  };
+int check_row_shape(const operand *argument, const batch *batch) {
+  PyArrayObject *labels = batch->in[LABELS].array;
+  return check_shape(argument, PyArray_NDIM(labels), PyArray_DIMS(labels), "an element for each row of logits");
 }
 
-PyObject *core_sequence_logps(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs) {
-  operand in[NUM_INPUTS] = {
-      {"logits", "logits", NULL},
-      {"labels", "labels", NULL},
-  };
-  swiftdpo_logps_options options = SWIFTDPO_LOGPS_OPTIONS_INIT;
-  PyArrayObject *out[NUM_OUTPUTS] = {NULL};
-  PyObject *results = NULL;
-  size_t row_stride;
+/** One of the options, a borrowed reference; NULL if it is left to its default. */
+static PyObject *option(PyObject *options, const char *name) { return PyDict_GetItemString(options, name); }
 
-  if (expect_arguments("sequence_logps", nargs, NUM_INPUTS + 4) < 0)
-    goto done;
-  if (take(in, &row_stride, &options, args, args + NUM_INPUTS) < 0)
-    goto done;
-  const npy_intp *shape = PyArray_DIMS(in[LOGITS].array);
-  if (new_arrays(&out[LOGPS], 1, 1, shape, NPY_DOUBLE) < 0)
-    goto done;
-  if (new_arrays(&out[NUM_TOKENS], 1, 1, shape, NPY_INT64) < 0)
-    goto done;
-  if (new_arrays(&out[TOKEN_LOGPS], 2, 2, shape, NPY_DOUBLE) < 0)
-    goto done;
-
-  const swiftdpo_logits_f32 logits = describe(in, row_stride);
-  const swiftdpo_logps_results buffers = {
-      .struct_size = sizeof buffers,
-      .logps = data_of(out[LOGPS]),
-      .num_tokens = data_of(out[NUM_TOKENS]),
-      .token_logps = data_of(out[TOKEN_LOGPS]),
-      .log_normalizers = data_of(out[NORMALIZERS]),
-  };
-  swiftdpo_culprit culprit = {NULL, 0};
-  PyThreadState *released = release_gil_if(PyArray_SIZE(in[LOGITS].array) >= MANY_LOGITS);
-  swiftdpo_status status = swiftdpo_sequence_logps_f32(&logits, &options, &buffers, &culprit);
-  regain_gil(released);
-
-  if (status == SWIFTDPO_OK)
-    results = PyTuple_Pack(NUM_OUTPUTS, out[LOGPS], out[NUM_TOKENS], out[TOKEN_LOGPS], out[NORMALIZERS]);
-  else
-    raise_status(status, &culprit, in, NUM_INPUTS);
-done:
-  release_arrays(out, NUM_OUTPUTS);
-  release_operands(in, NUM_INPUTS);
-  return results;
+/** As option, for those that may be None. */
+static PyObject *optional(PyObject *options, const char *name) {
+  PyObject *value = option(options, name);
+  return value == Py_None ? NULL : value;
 }
 
-/** Where the gradient goes. Given: an array that lies as the logits do. None: a new, contiguous one. */
-static int take_out(operand *in, size_t *row_stride, PyObject *object) {
-  PyArrayObject *logits = in[LOGITS].array;
-  if (object != Py_None) {
-    size_t out_stride;
-    if (take_output(&in[OUT], object, NPY_FLOAT) < 0)
-      return -1;
-    if (check_shape(&in[OUT], 3, PyArray_DIMS(logits), "as logits") < 0)
-      return -1;
-    if (take_row_stride(&in[OUT], &out_stride) < 0)
-      return -1;
-    if (out_stride == *row_stride)
-      return 0;
-    PyErr_Format(PyExc_ValueError, "out has %zu elements from row to row, logits has %zu: out must lie as logits does",
-                 out_stride, *row_stride);
+static int take_options(swiftdpo_logps_options *options, PyObject *given) {
+  PyObject *value;
+  double temperature = 1;
+  if ((value = option(given, "ignore_index")) != NULL && take_int64(&options->ignore_index, value, "ignore_index") < 0)
     return -1;
-  }
-  if (new_arrays(&in[OUT].array, 1, 3, PyArray_DIMS(logits), NPY_FLOAT) < 0)
+  if ((value = option(given, "shift")) != NULL && take_flag(&options->shift, value, "shift") < 0)
     return -1;
-  if (*row_stride != (size_t)PyArray_DIM(logits, 2)) {
-    /* The library writes the gradient with the stride of the logits: so pack them first, then work in place. */
-    if (PyArray_CopyInto(in[OUT].array, logits) < 0)
-      return -1;
-    Py_DECREF(logits);
-    in[LOGITS].array = (PyArrayObject *)Py_NewRef((PyObject *)in[OUT].array);
-    *row_stride = (size_t)PyArray_DIM(in[OUT].array, 2);
-  }
+  if ((value = option(given, "average")) != NULL && take_flag(&options->average, value, "average") < 0)
+    return -1;
+  if ((value = option(given, "temperature")) != NULL && take_double(&temperature, value, "temperature") < 0)
+    return -1;
+  if ((value = optional(given, "softcap")) != NULL && take_double(&options->softcap, value, "softcap") < 0)
+    return -1;
+  if ((value = option(given, "ld_alpha")) != NULL && take_double(&options->ld_alpha, value, "ld_alpha") < 0)
+    return -1;
+  if ((value = option(given, "nonfinite")) != NULL && take_nonfinite(&options->nonfinite, value) < 0)
+    return -1;
+  options->logit_scale = 1 / temperature;
   return 0;
 }
 
-PyObject *core_sequence_logps_backward(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs) {
-  operand in[NUM_BACKWARD] = {
-      {"logits", "logits", NULL},         {"labels", "labels", NULL},
-      {"grad_logps", "grad_logps", NULL}, {"log_normalizers", "forward.log_normalizers", NULL},
-      {"grad_logits", "out", NULL},
+/** Where packed sequences begin. The last offset has to be the number of rows, for the library cannot know that. */
+static int take_offsets(operand *offsets, PyObject *object) {
+  if (object == NULL)
+    return 0;
+  if (take_converted(offsets, object, NPY_INT64) < 0)
+    return -1;
+  if (PyArray_NDIM(offsets->array) == 1 && PyArray_SIZE(offsets->array) > 0)
+    return 0;
+  PyErr_SetString(PyExc_ValueError, "offsets must have one dimension, and an element more than there are sequences");
+  return -1;
+}
+
+static int check_last_offset(const operand *offsets, npy_intp rows) {
+  if (offsets->array == NULL)
+    return 0;
+  const npy_intp last = PyArray_SIZE(offsets->array) - 1;
+  const int64_t end = ((const int64_t *)PyArray_DATA(offsets->array))[last];
+  if (end == rows)
+    return 0;
+  PyErr_Format(PyExc_ValueError, "offsets[%zd] is %lld; expected %zd, the number of rows", last, (long long)end, rows);
+  return -1;
+}
+
+/** The rows' own arrays, which have the shape of the labels. */
+static int take_row_arrays(operand *in, PyObject *options) {
+  PyObject *mask = optional(options, "mask"), *token_weights = optional(options, "token_weights");
+  const npy_intp *shape = PyArray_DIMS(in[LABELS].array);
+  const int ndim = PyArray_NDIM(in[LABELS].array);
+  if (mask != NULL && take_mask(&in[MASK], mask) < 0)
+    return -1;
+  if (token_weights != NULL && take_converted(&in[TOKEN_WEIGHTS], token_weights, NPY_DOUBLE) < 0)
+    return -1;
+  if (check_shape(&in[MASK], ndim, shape, "as labels") < 0)
+    return -1;
+  return check_shape(&in[TOKEN_WEIGHTS], ndim, shape, "as labels");
+}
+
+static int take_ld_lengths(batch *batch, operand *ld_lengths, PyObject *object) {
+  if (object == NULL) {
+    if (batch->options.ld_alpha == 1)
+      return 0;
+    PyErr_SetString(PyExc_ValueError, "ld_alpha weighs the tokens beyond ld_lengths, which are missing");
+    return -1;
+  }
+  if (take_converted(ld_lengths, object, NPY_INT64) < 0)
+    return -1;
+  const npy_intp shape[] = {(npy_intp)batch->num_sequences};
+  return check_shape(ld_lengths, 1, shape, "an element for each sequence");
+}
+
+/** Logits [B, T, V], or [N, V] of packed sequences. */
+static int take_shaped_logits(batch *batch, operand *in, PyObject *object, int ndim) {
+  if (take_logits(&in[LOGITS], object, &batch->type) < 0)
+    return -1;
+  if (PyArray_NDIM(in[LOGITS].array) != ndim) {
+    PyErr_Format(PyExc_ValueError, "logits has %d dimensions; expected %s", PyArray_NDIM(in[LOGITS].array),
+                 ndim == 3 ? "3, (B, T, V)" : "2, (N, V), for they are packed: offsets is given");
+    return -1;
+  }
+  batch->vocab_size = (size_t)PyArray_DIM(in[LOGITS].array, ndim - 1);
+  return take_row_stride(&in[LOGITS], &batch->row_stride);
+}
+
+/** The labels give their rows the shape that the logits have but for the last axis. */
+static int check_labels(const operand *in, int ndim) {
+  PyArrayObject *logits = in[LOGITS].array;
+  if (logits != NULL)
+    return check_shape(&in[LABELS], ndim, PyArray_DIMS(logits),
+                       ndim == 1 ? "(N,) of logits (N, V)" : "(B, T) of logits (B, T, V)");
+  if (PyArray_NDIM(in[LABELS].array) == ndim)
+    return 0;
+  PyErr_Format(PyExc_ValueError, "labels has %d dimensions; expected %s", PyArray_NDIM(in[LABELS].array),
+               ndim == 1 ? "1, (N,), for they are packed: offsets is given" : "2, (B, T)");
+  return -1;
+}
+
+int take_batch(batch *batch, operand *in, PyObject *logits, PyObject *labels, PyObject *options) {
+  static const operand names[NUM_BATCH] = {
+      {"logits", "logits", NULL},
+      {"labels", "labels", NULL},
+      {"mask", "mask", NULL},
+      {"offsets", "offsets", NULL},
+      {"token_weights", "token_weights", NULL},
+      {"ld_lengths", "ld_lengths", NULL},
   };
-  swiftdpo_logps_options options = SWIFTDPO_LOGPS_OPTIONS_INIT;
-  PyObject *result = NULL;
-  size_t row_stride;
+  memcpy(in, names, sizeof names);
+  *batch = (struct batch){.in = in, .vocab_size = 1, .options = SWIFTDPO_LOGPS_OPTIONS_INIT};
+  if (!PyDict_Check(options)) {
+    PyErr_SetString(PyExc_TypeError, "options must be a dictionary");
+    return -1;
+  }
+  if (take_options(&batch->options, options) < 0 || take_offsets(&in[OFFSETS], optional(options, "offsets")) < 0)
+    return -1;
 
-  if (expect_arguments("sequence_logps_backward", nargs, NUM_BACKWARD + 4) < 0)
-    goto done;
-  if (take(in, &row_stride, &options, args, args + NUM_BACKWARD) < 0)
-    goto done;
-  const npy_intp *shape = PyArray_DIMS(in[LOGITS].array);
-  if (take_converted(&in[GRAD_LOGPS], args[GRAD_LOGPS], NPY_DOUBLE) < 0)
-    goto done;
-  if (check_shape(&in[GRAD_LOGPS], 1, shape, "an element for each sequence") < 0)
-    goto done;
-  if (args[LOG_NORMALIZERS] != Py_None && take_converted(&in[LOG_NORMALIZERS], args[LOG_NORMALIZERS], NPY_DOUBLE) < 0)
-    goto done;
-  if (check_shape(&in[LOG_NORMALIZERS], 2, shape, "an element for each row of logits") < 0)
-    goto done;
-  if (take_out(in, &row_stride, args[OUT]) < 0)
-    goto done;
+  const int packed = in[OFFSETS].array != NULL, ndim = packed ? 1 : 2;
+  if (logits != NULL && take_shaped_logits(batch, in, logits, ndim + 1) < 0)
+    return -1;
+  if (take_labels(&in[LABELS], labels) < 0 || check_labels(in, ndim) < 0)
+    return -1;
+  const npy_intp *shape = PyArray_DIMS(in[LABELS].array);
+  if (check_last_offset(&in[OFFSETS], shape[0]) < 0)
+    return -1;
+  batch->num_sequences = (size_t)(packed ? PyArray_SIZE(in[OFFSETS].array) - 1 : shape[0]);
+  batch->sequence_length = packed ? 0 : (size_t)shape[1];
 
-  const swiftdpo_logits_f32 logits = describe(in, row_stride);
-  swiftdpo_culprit culprit = {NULL, 0};
-  PyThreadState *released = release_gil_if(PyArray_SIZE(in[LOGITS].array) >= MANY_LOGITS);
-  swiftdpo_status status =
-      swiftdpo_sequence_logps_backward_f32(&logits, &options, data_of(in[GRAD_LOGPS].array),
-                                           data_of(in[LOG_NORMALIZERS].array), data_of(in[OUT].array), &culprit);
-  regain_gil(released);
-
-  if (status == SWIFTDPO_OK)
-    result = Py_NewRef((PyObject *)in[OUT].array);
-  else
-    raise_status(status, &culprit, in, NUM_BACKWARD);
-done:
-  release_operands(in, NUM_BACKWARD);
-  return result;
+  if (take_row_arrays(in, options) < 0)
+    return -1;
+  return take_ld_lengths(batch, &in[LD_LENGTHS], optional(options, "ld_lengths"));
 }

@@ -45,6 +45,17 @@ int take_int64(int64_t *number, PyObject *object, const char *name) {
   return -1;
 }
 
+int take_count(size_t *count, PyObject *object, const char *name) {
+  int64_t number;
+  if (take_int64(&number, object, name) < 0)
+    return -1;
+  *count = (size_t)number;
+  if (number >= 0)
+    return 0;
+  PyErr_Format(PyExc_ValueError, "%s is %lld; expected a number of at least 0", name, (long long)number);
+  return -1;
+}
+
 int take_flag(int32_t *flag, PyObject *object, const char *name) {
   *flag = PyObject_IsTrue(object);
   if (*flag >= 0)

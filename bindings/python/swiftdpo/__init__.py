@@ -7,16 +7,19 @@ protocol or DLPack from CPU memory; losses, gradients and rewards come back as N
 - `dpo_loss`: pairs of responses, one preferred
 - `plackett_luce_loss`: ranked lists of responses
 - `sequence_logps_backward`: the gradient by log-probabilities to the gradient by logits, in place if you like
+- `vocab_shard`, `merge_vocab_shards`, `vocab_shard_logps`: the same from shards of the vocabulary
 
 Conventions: natural logarithms (nats); `logps` are sums over a response's tokens; rankings run from best to
 worst. `swiftdpo.h` states the contract of each call in full.
 """
 
 from ._core import __version__
-from .build import BuildInfo, build_info
+from ._typing import LogpsOptions
+from .build import BuildInfo, build_info, num_threads, set_num_threads
 from .dpo import DPOLoss, PairMetrics, dpo_loss
-from .logps import LogpsOptions, SequenceLogps, sequence_logps, sequence_logps_backward
+from .logps import RowFlag, SequenceLogps, sequence_logps, sequence_logps_backward
 from .rankings import PlackettLuceLoss, plackett_luce_hessian_product, plackett_luce_loss
+from .shards import VocabShard, merge_vocab_shards, vocab_shard, vocab_shard_logps
 
 __all__ = [
     "BuildInfo",
@@ -24,12 +27,19 @@ __all__ = [
     "LogpsOptions",
     "PairMetrics",
     "PlackettLuceLoss",
+    "RowFlag",
     "SequenceLogps",
+    "VocabShard",
     "__version__",
     "build_info",
     "dpo_loss",
+    "merge_vocab_shards",
+    "num_threads",
     "plackett_luce_hessian_product",
     "plackett_luce_loss",
     "sequence_logps",
     "sequence_logps_backward",
+    "set_num_threads",
+    "vocab_shard",
+    "vocab_shard_logps",
 ]

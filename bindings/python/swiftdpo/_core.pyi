@@ -5,11 +5,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ._typing import ArrayLike, FirstChoice, FloatArray, Nonfinite, Reduction, Unlisted
+from ._typing import ArrayLike, FirstChoice, FloatArray, LogpsOptions, Nonfinite, Reduction, Unlisted
+
+_Doubles = npt.NDArray[np.float64]
 
 __version__: str
 
-def build_info() -> tuple[str, str, str]: ...
+def build_info() -> tuple[str, str, str, int]: ...
+def num_threads() -> int: ...
+def set_num_threads(threads: int, /) -> None: ...
 def dpo_loss(
     policy_chosen_logps: ArrayLike,
     policy_rejected_logps: ArrayLike,
@@ -44,28 +48,35 @@ def plackett_luce_loss(
     /,
 ) -> tuple[Any, ...]: ...
 def sequence_logps(
-    logits: ArrayLike,
-    labels: ArrayLike,
-    ignore_index: int,
-    shift: bool,
-    average: bool,
-    nonfinite: Nonfinite,
-    /,
-) -> tuple[
-    npt.NDArray[np.float64],
-    npt.NDArray[np.int64],
-    npt.NDArray[np.float64],
-    npt.NDArray[np.float64],
-]: ...
+    logits: ArrayLike, labels: ArrayLike, options: LogpsOptions, by_products: bool, /
+) -> tuple[Any, ...]: ...
 def sequence_logps_backward(
     logits: ArrayLike,
     labels: ArrayLike,
+    options: LogpsOptions,
     grad_logps: ArrayLike,
     log_normalizers: ArrayLike | None,
     out: ArrayLike | None,
-    ignore_index: int,
-    shift: bool,
-    average: bool,
-    nonfinite: Nonfinite,
+    vocab_start: int,
     /,
-) -> npt.NDArray[np.float32]: ...
+) -> Any: ...
+def vocab_shard(
+    logits: ArrayLike, labels: ArrayLike, options: LogpsOptions, vocab_start: int, /
+) -> tuple[_Doubles, _Doubles, _Doubles]: ...
+def vocab_shard_merge(
+    maxima: ArrayLike,
+    sums: ArrayLike,
+    label_logits: ArrayLike,
+    other_maxima: ArrayLike,
+    other_sums: ArrayLike,
+    other_label_logits: ArrayLike,
+    /,
+) -> tuple[_Doubles, _Doubles, _Doubles]: ...
+def vocab_shard_logps(
+    maxima: ArrayLike,
+    sums: ArrayLike,
+    label_logits: ArrayLike,
+    labels: ArrayLike,
+    options: LogpsOptions,
+    /,
+) -> tuple[Any, ...]: ...

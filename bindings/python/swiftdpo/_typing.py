@@ -1,6 +1,6 @@
 """The types of arguments and results."""
 
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -22,3 +22,26 @@ Reduction: TypeAlias = Literal["mean", "sum", "none"]
 Nonfinite: TypeAlias = Literal["error", "propagate"]
 Unlisted: TypeAlias = Literal["error", "absent", "remain"]
 FirstChoice: TypeAlias = Literal["best", "worst"]
+
+
+class LogpsOptions(TypedDict, total=False):
+    """Which tokens of logits count, and how: keyword arguments of `sequence_logps`, which explains them."""
+
+    ignore_index: int
+    shift: bool
+    average: bool
+    mask: ArrayLike | None
+    offsets: ArrayLike | None
+    token_weights: ArrayLike | None
+    ld_lengths: ArrayLike | None
+    ld_alpha: float
+    temperature: float
+    softcap: float | None
+    nonfinite: Nonfinite
+
+
+def known_options(options: LogpsOptions) -> LogpsOptions:
+    """The options, all of which must be known."""
+    if unknown := options.keys() - LogpsOptions.__annotations__.keys():
+        raise TypeError(f"unexpected keyword argument {min(unknown)!r}")
+    return options

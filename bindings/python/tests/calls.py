@@ -15,6 +15,15 @@ def arguments(function: str, dtype=np.float64) -> dict:
 
     labels = np.array([[-100, 2, 0, 4], [1, 3, -100, -100], [0, 0, 4, 1]])
     logits = rng.normal(size=(B, T, V)).astype(np.float32)
+    options = dict(
+        mask=np.array([[1, 1, 1, 1], [1, 1, 0, 1], [1, 1, 1, 1]], np.uint8),
+        token_weights=rng.uniform(-1, 2, (B, T)),
+        ld_lengths=np.array([1, 5, 0]),
+        ld_alpha=0.5,
+        temperature=0.8,
+        softcap=30.0,
+        nonfinite="error",
+    )
     return {
         "dpo_loss": lambda: dict(
             policy_chosen_logps=logps(B),
@@ -39,13 +48,14 @@ def arguments(function: str, dtype=np.float64) -> dict:
             nonfinite="error",
         ),
         "sequence_logps": lambda: dict(
-            logits=logits, labels=labels, ignore_index=-100, shift=True, average=False, nonfinite="error"
+            logits=logits, labels=labels, ignore_index=-100, shift=True, average=False, **options
         ),
+        "vocab_shard": lambda: dict(logits=logits, labels=labels, vocab_start=0, **options),
         "sequence_logps_backward": lambda: dict(
             logits=logits,
             labels=labels,
             grad_logps=np.array([1.0, -2.0, 0.5]),
-            forward=swiftdpo.sequence_logps(logits, labels),
+            forward=swiftdpo.sequence_logps(logits, labels, **options),
             out=np.full_like(logits, 7.0),
         ),
     }[function]()
@@ -64,6 +74,8 @@ def results_equal(result, expected) -> bool:
             and result.shape == expected.shape
             and result.tobytes() == expected.tobytes()
         )
+    if isinstance(expected, dict):  # options, which are not results
+        return result.keys() == expected.keys()
     if isinstance(expected, tuple):
         return len(result) == len(expected) and all(map(results_equal, result, expected))
     return result == expected

@@ -308,7 +308,7 @@ def test_nothing_to_choose_from():
     nothing = {"policy_logps": np.empty((B, 0)), "ref_logps": None, "rankings": None}
     refuse("plackett_luce_loss", ValueError, f"policy_logps.shape[-1]: {Rule.COUNT}", **nothing)
     logits = np.empty((B, T, 0), np.float32)
-    refuse("sequence_logps", ValueError, f"logits.shape[2]: {Rule.COUNT}", logits=logits)
+    refuse("sequence_logps", ValueError, f"logits.shape[-1]: {Rule.COUNT}", logits=logits)
 
 
 # -- Types
@@ -345,11 +345,12 @@ def test_dtypes_of_labels_and_rankings(function, name, dtype):
     refuse(function, TypeError, f"{name} has dtype {values.dtype}; expected int64 or int32", **{name: values})
 
 
-@pytest.mark.parametrize("dtype", [float, np.float16, int, ">f4"])
+@pytest.mark.parametrize("dtype", [np.longdouble, int, np.uint16, ">f4", ">f2", complex, object])
 @pytest.mark.parametrize("function", LOGITS_CALLS)
 def test_dtypes_of_logits(function, dtype):
     logits = arguments(function)["logits"].astype(dtype)
-    refuse(function, TypeError, f"logits has dtype {logits.dtype}; expected float32", logits=logits)
+    message = f"logits has dtype {logits.dtype}; expected float32, float64, float16 or bfloat16"
+    refuse(function, TypeError, message, logits=logits)
 
 
 @pytest.mark.parametrize("dtype", [np.longdouble, complex, bool, object])

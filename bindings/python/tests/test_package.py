@@ -16,6 +16,7 @@ import swiftdpo
 import swiftdpo.dpo
 import swiftdpo.logps
 import swiftdpo.rankings
+import swiftdpo.shards
 
 TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parents[2]
@@ -35,6 +36,7 @@ def test_build_info():
     assert info.version == swiftdpo.__version__
     assert info.compiler.startswith("Swift")
     assert info.instruction_set in {"baseline", "avx2", "avx512", "neon"}
+    assert info.num_threads == swiftdpo.num_threads() >= 1
 
 
 def test_the_library_is_the_one_beside_the_extension():
@@ -80,7 +82,9 @@ def test_the_import_brings_nothing_but_numpy():
 
 
 @pytest.mark.parametrize(
-    "module", [swiftdpo.dpo, swiftdpo.logps, swiftdpo.rankings], ids=lambda module: module.__name__
+    "module",
+    [swiftdpo.dpo, swiftdpo.logps, swiftdpo.rankings, swiftdpo.shards],
+    ids=lambda module: module.__name__,
 )
 def test_examples_in_docstrings(module):
     failed, tried = doctest.testmod(module)

@@ -1,7 +1,7 @@
 """What a type checker has to accept of the package's users, and to refuse. test_package.py runs one."""
 
 from array import array
-from typing import assert_type
+from typing import Any, assert_type
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +32,8 @@ def train(logits: npt.NDArray[np.float32], labels: npt.NDArray[np.int64], refere
     grad_logps = np.concatenate([out.grad_policy_chosen_logps, out.grad_policy_rejected_logps])
     gradient = swiftdpo.sequence_logps_backward(logits, labels, grad_logps, forward, out=logits)
     assert_type(gradient, npt.NDArray[np.float32])
+    new = swiftdpo.sequence_logps_backward(logits, labels, grad_logps, shift=True, softcap=30.0)
+    assert_type(new, npt.NDArray[Any])
     return float(out.loss)
 
 
@@ -47,4 +49,5 @@ swiftdpo.dpo_loss([1.0], [2.0])  # type: ignore[call-arg]
 swiftdpo.dpo_loss([1.0], [2.0], None, None, reduction="max")  # type: ignore[arg-type]
 swiftdpo.dpo_loss([1.0], [2.0], None, None, loss_type="hinge")  # type: ignore[arg-type]
 swiftdpo.plackett_luce_loss(object())  # type: ignore[arg-type]
+swiftdpo.sequence_logps_backward([1.0], [2], [3.0], padding=0)  # type: ignore[call-overload]
 swiftdpo.build_info().version = "1"  # type: ignore[misc]
