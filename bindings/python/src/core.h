@@ -93,7 +93,7 @@ int take_unlisted(swiftdpo_unlisted *unlisted, PyObject *object);
 int take_first_choice(swiftdpo_first_choice *first_choice, PyObject *object);
 
 /** An integer above 0. */
-int take_count(size_t *count, PyObject *object, const char *name);
+int take_positive(size_t *count, PyObject *object, const char *name);
 
 /** If *object is one number for the whole batch, takes it and leaves None; an array stays, to be an operand. */
 int take_number(double *number, PyObject **object, const char *name);

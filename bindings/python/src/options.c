@@ -106,7 +106,7 @@ int take_first_choice(swiftdpo_first_choice *first_choice, PyObject *object) {
   return choice < 0 ? -1 : 0;
 }
 
-int take_count(size_t *count, PyObject *object, const char *name) {
+int take_positive(size_t *count, PyObject *object, const char *name) {
   int64_t number;
   if (take_int64(&number, object, name) < 0)
     return -1;

@@ -126,7 +126,7 @@ static int take(operand *in, swiftdpo_plackett_luce_options *options, layout *si
     return -1;
   if (take_unlisted(&options->unlisted, choices[2]) < 0 || take_first_choice(&options->first_choice, choices[3]) < 0)
     return -1;
-  if (choices[4] != Py_None && take_count(&options->top, choices[4], "top") < 0)
+  if (choices[4] != Py_None && take_positive(&options->top, choices[4], "top") < 0)
     return -1;
   int32_t shared;
   if (take_flag(&shared, choices[5], "shared") < 0 || take_floats(in, arrays, NUM_FLOATS, 1) < 0)
