@@ -9,6 +9,7 @@
  *
  *     swiftdpo_sequence_logps_*           logits -> log-probabilities of whole responses
  *     swiftdpo_dpo_loss_*                 pairs of responses, one preferred: loss and gradient
+ *     swiftdpo_unpaired_loss_*            single responses, desirable or not: loss and gradient
  *     swiftdpo_plackett_luce_loss_*       ranked lists of responses: loss and gradient
  *     swiftdpo_sequence_logps_backward_*  gradient by log-probabilities -> gradient by logits, in place if you like
  *
@@ -429,6 +430,202 @@ swiftdpo_status swiftdpo_dpo_loss_f32(const swiftdpo_pairs_f32 *pairs, const swi
                                       const swiftdpo_pair_results_f32 *results, swiftdpo_culprit *culprit);
 swiftdpo_status swiftdpo_dpo_loss_f64(const swiftdpo_pairs_f64 *pairs, const swiftdpo_dpo_options *options,
                                       const swiftdpo_pair_results_f64 *results, swiftdpo_culprit *culprit);
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * Single responses: KTO and BCO
+ * ------------------------------------------------------------------------------------------------------------------
+ *
+ *   a = log pi(y) - log ref(y),   each response being desirable or not
+ *   y = x for a desirable response, -x for another
+ *
+ *   KTO                 x = beta * (a - baseline)   loss = s(-y)     d/dy = -s'(y)    (Ethayarajh et al. 2024)
+ *   APO_ZERO_UNPAIRED   x = beta * a                loss = s(-y)     d/dy = -s'(y)    (D'Oosterlinck et al. 2024)
+ *   BCO                 x = beta * a - baseline     loss = sp(-y)    d/dy = -s(-y)    (Jung et al. 2024)
+ *
+ * times the weight of its class and its own. KTO is in [0, 1], and its gradient vanishes far away on either side; BCO is
+ * in [0, inf). KTO's baseline is an estimate of KL(pi || ref), from swiftdpo_kto_baseline; BCO's is the running mean of
+ * rewards, from swiftdpo_bco_delta. Neither has a part in the gradient by the policy. A class without responses
+ * contributes nothing. Accuracy (f64): 4 ulp.
+ */
+
+typedef enum swiftdpo_unpaired_loss_type {
+  SWIFTDPO_UNPAIRED_KTO = 0,
+  SWIFTDPO_UNPAIRED_APO_ZERO = 1, /**< Leaves the baseline out. */
+  SWIFTDPO_UNPAIRED_BCO = 2
+} swiftdpo_unpaired_loss_type;
+
+/** A batch of responses, each judged by itself. */
+typedef struct swiftdpo_unpaired_f32 {
+  size_t struct_size;        /**< sizeof(swiftdpo_unpaired_f32) */
+  size_t count;              /**< Number of responses: each array below has this many elements. */
+  const float *policy_logps; /**< log pi(y|x). Required. */
+  const float *ref_logps;    /**< log ref(y|x). NULL: reference-free. */
+  const uint8_t *desirable;  /**< 1 where the response is desirable, 0 elsewhere. Required. */
+  const float *betas;        /**< Each response's own beta > 0. NULL: options->beta. */
+  const float *weights;      /**< Factor >= 0 of each response's loss, such as swiftdpo_udm_weights gives. NULL: 1. */
+} swiftdpo_unpaired_f32;
+
+/** As swiftdpo_unpaired_f32, in double. */
+typedef struct swiftdpo_unpaired_f64 {
+  size_t struct_size;
+  size_t count;
+  const double *policy_logps;
+  const double *ref_logps;
+  const uint8_t *desirable;
+  const double *betas;
+  const double *weights;
+} swiftdpo_unpaired_f64;
+
+#define SWIFTDPO_UNPAIRED_F32_INIT {sizeof(swiftdpo_unpaired_f32), 0, NULL, NULL, NULL, NULL, NULL}
+#define SWIFTDPO_UNPAIRED_F64_INIT {sizeof(swiftdpo_unpaired_f64), 0, NULL, NULL, NULL, NULL, NULL}
+void swiftdpo_unpaired_f32_init(swiftdpo_unpaired_f32 *unpaired);
+void swiftdpo_unpaired_f64_init(swiftdpo_unpaired_f64 *unpaired);
+
+typedef struct swiftdpo_unpaired_options {
+  size_t struct_size;           /**< sizeof(swiftdpo_unpaired_options) */
+  double beta;                  /**< > 0. Default 0.1. */
+  double desirable_weight;      /**< lambda_D >= 0. Default 1. */
+  double undesirable_weight;    /**< lambda_U >= 0. Default 1. */
+  double baseline;              /**< KTO: KL, in nats. BCO: delta, a reward. Finite. Default 0. */
+  swiftdpo_unpaired_loss_type loss_type; /**< Default SWIFTDPO_UNPAIRED_KTO. */
+  swiftdpo_reduction reduction; /**< Default SWIFTDPO_REDUCTION_MEAN, over all responses of both classes. */
+  swiftdpo_nonfinite nonfinite; /**< Default SWIFTDPO_NONFINITE_ERROR. */
+  int32_t reference_free;       /**< 1: leave the reference out, even where it is given. Default 0. */
+} swiftdpo_unpaired_options;
+
+#define SWIFTDPO_UNPAIRED_OPTIONS_INIT \
+  {sizeof(swiftdpo_unpaired_options), \
+   0.1, \
+   1.0, \
+   1.0, \
+   0.0, \
+   SWIFTDPO_UNPAIRED_KTO, \
+   SWIFTDPO_REDUCTION_MEAN, \
+   SWIFTDPO_NONFINITE_ERROR, \
+   0}
+void swiftdpo_unpaired_options_init(swiftdpo_unpaired_options *options);
+
+/** Sums and counts of single responses: a call adds to what stands there. */
+typedef struct swiftdpo_unpaired_metrics {
+  size_t struct_size;         /**< sizeof(swiftdpo_unpaired_metrics) */
+  size_t num_desirable;
+  size_t num_undesirable;
+  double losses;
+  double desirable_rewards;   /**< Sum of beta * a over the class, as below. */
+  double undesirable_rewards;
+  double desirable_logps;     /**< Sum of log pi(y|x) */
+  double undesirable_logps;
+} swiftdpo_unpaired_metrics;
+
+#define SWIFTDPO_UNPAIRED_METRICS_INIT {sizeof(swiftdpo_unpaired_metrics), 0, 0, 0, 0, 0, 0, 0}
+void swiftdpo_unpaired_metrics_init(swiftdpo_unpaired_metrics *metrics);
+
+/** Where results go. Each may be NULL. */
+typedef struct swiftdpo_unpaired_results_f32 {
+  size_t struct_size;       /**< sizeof(swiftdpo_unpaired_results_f32) */
+  double *loss;             /**< The reduced loss: one number. */
+  float *losses;            /**< Loss of each response, its weights included. */
+  float *grad_policy_logps; /**< d loss / d log pi(y|x); that by log ref(y|x) is the negative of it. */
+  float *rewards;           /**< beta * a */
+  float *grad_betas;        /**< d loss / d beta of each response. */
+  float *curvatures;        /**< d^2 loss / dx^2 of each response. */
+  double *grad_baseline;    /**< d loss / d baseline: one number. */
+  swiftdpo_unpaired_metrics *metrics; /**< Added to. */
+} swiftdpo_unpaired_results_f32;
+
+/** As swiftdpo_unpaired_results_f32, in double. */
+typedef struct swiftdpo_unpaired_results_f64 {
+  size_t struct_size;
+  double *loss;
+  double *losses;
+  double *grad_policy_logps;
+  double *rewards;
+  double *grad_betas;
+  double *curvatures;
+  double *grad_baseline;
+  swiftdpo_unpaired_metrics *metrics;
+} swiftdpo_unpaired_results_f64;
+
+#define SWIFTDPO_UNPAIRED_RESULTS_F32_INIT \
+  {sizeof(swiftdpo_unpaired_results_f32), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL}
+#define SWIFTDPO_UNPAIRED_RESULTS_F64_INIT \
+  {sizeof(swiftdpo_unpaired_results_f64), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL}
+void swiftdpo_unpaired_results_f32_init(swiftdpo_unpaired_results_f32 *results);
+void swiftdpo_unpaired_results_f64_init(swiftdpo_unpaired_results_f64 *results);
+
+/** Loss of a batch of single responses and its gradient. Neither allocates nor keeps anything. */
+swiftdpo_status swiftdpo_unpaired_loss_f32(const swiftdpo_unpaired_f32 *unpaired,
+                                           const swiftdpo_unpaired_options *options,
+                                           const swiftdpo_unpaired_results_f32 *results, swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_unpaired_loss_f64(const swiftdpo_unpaired_f64 *unpaired,
+                                           const swiftdpo_unpaired_options *options,
+                                           const swiftdpo_unpaired_results_f64 *results, swiftdpo_culprit *culprit);
+
+/**
+ * KTO's estimate of KL(pi || ref): sums over mismatched pairs (a prompt with another prompt's response) since the state
+ * was zeroed. Plain numbers, to be stored and added field by field, so that processes, micro-batches and restarts give
+ * one answer. Zero it for each step, or keep it for a running estimate.
+ */
+typedef struct swiftdpo_kto_baseline {
+  size_t struct_size;       /**< sizeof(swiftdpo_kto_baseline) */
+  size_t count;             /**< Log-ratios added. */
+  size_t num_nonzero;       /**< Those that are not 0. */
+  size_t num_batches;       /**< Calls that added at least one. */
+  double sum;               /**< Sum of log-ratios. */
+  double sum_means;         /**< Sum of the batches' means. */
+  double sum_clamped_means; /**< Sum of the batches' means, those below 0 counting as 0. */
+} swiftdpo_kto_baseline;
+
+#define SWIFTDPO_KTO_BASELINE_INIT {sizeof(swiftdpo_kto_baseline), 0, 0, 0, 0, 0, 0}
+void swiftdpo_kto_baseline_init(swiftdpo_kto_baseline *baseline);
+
+/** How the sums become an estimate, never below 0; 0 without data. A batch is what one call added. */
+typedef enum swiftdpo_kto_estimator {
+  SWIFTDPO_KTO_GLOBAL = 0,         /**< max(0, sum / count): independent of how the data were cut into batches. */
+  SWIFTDPO_KTO_BATCH_MEANS = 1,    /**< max(0, mean of means): as TRL over its processes. */
+  SWIFTDPO_KTO_CLAMPED_MEANS = 2,  /**< Mean of max(0, mean): as NeMo-Aligner over its processes; biased upwards. */
+  SWIFTDPO_KTO_NONZERO = 3         /**< max(0, sum / num_nonzero): as HALOs, which leaves equal log-ratios out. */
+} swiftdpo_kto_estimator;
+
+/** Adds the log-ratios of mismatched pairs. ref_logps may be NULL. On an error nothing is added. */
+swiftdpo_status swiftdpo_kto_baseline_add_f32(swiftdpo_kto_baseline *baseline, const float *policy_logps,
+                                              const float *ref_logps, size_t count, swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_kto_baseline_add_f64(swiftdpo_kto_baseline *baseline, const double *policy_logps,
+                                              const double *ref_logps, size_t count, swiftdpo_culprit *culprit);
+
+/** Writes the estimate to *value. */
+swiftdpo_status swiftdpo_kto_baseline_value(const swiftdpo_kto_baseline *baseline, swiftdpo_kto_estimator estimator,
+                                            double *value);
+
+/**
+ * BCO's delta: the mean of rewards over all responses seen in training, of both classes together. Plain numbers, as
+ * above. Update it before the loss of the same step, and leave it alone in evaluation.
+ */
+typedef struct swiftdpo_bco_delta {
+  size_t struct_size; /**< sizeof(swiftdpo_bco_delta) */
+  size_t count;       /**< Rewards added. */
+  double sum;         /**< Their sum. The mean, 0 without data, is the baseline of SWIFTDPO_UNPAIRED_BCO. */
+} swiftdpo_bco_delta;
+
+#define SWIFTDPO_BCO_DELTA_INIT {sizeof(swiftdpo_bco_delta), 0, 0}
+void swiftdpo_bco_delta_init(swiftdpo_bco_delta *delta);
+
+/** Adds the rewards beta * (log pi - log ref). ref_logps may be NULL. On an error nothing is added. */
+swiftdpo_status swiftdpo_bco_delta_add_f32(swiftdpo_bco_delta *delta, const float *policy_logps, const float *ref_logps,
+                                           double beta, size_t count, swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_bco_delta_add_f64(swiftdpo_bco_delta *delta, const double *policy_logps,
+                                           const double *ref_logps, double beta, size_t count,
+                                           swiftdpo_culprit *culprit);
+
+/**
+ * BCO's weights of undesirable responses where the prompts' distributions differ between the classes: with p the
+ * probability that a prompt is from the desirable set, weight = p / (1 - p + 1e-8), clamped to [0.5, 10] (Jung et al.
+ * 2024). Desirable responses have weight 1.
+ */
+swiftdpo_status swiftdpo_udm_weights_f32(const float *probabilities, size_t count, float *weights,
+                                         swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_udm_weights_f64(const double *probabilities, size_t count, double *weights,
+                                         swiftdpo_culprit *culprit);
 
 /* ------------------------------------------------------------------------------------------------------------------
  * Rankings: Plackett-Luce

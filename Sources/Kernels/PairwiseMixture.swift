@@ -288,6 +288,6 @@ private func rewards(
 }
 
 @inline(never)
-private func accumulate(_ values: F64x8, _ count: Int, _ sum: inout FixedOrderSum) {
+func accumulate(_ values: F64x8, _ count: Int, _ sum: inout FixedOrderSum) {
   sum.add(count == 8 ? values : values.firstLanes(count))
 }

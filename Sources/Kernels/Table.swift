@@ -13,7 +13,8 @@ public func kernels(_ table: UnsafeMutableRawPointer) {
   table.initializeMemory(
     as: KernelTable.self,
     to: KernelTable(
-      pairwise: pairwise, pairwiseMixture: pairwiseMixture, ranking: ranking, rankingRewards: rankingRewards,
+      pairwise: pairwise, pairwiseMixture: pairwiseMixture, unpaired: unpaired, ranking: ranking,
+      rankingRewards: rankingRewards,
       firstNonfinite: firstNonfinite,
       rowStatistics: rowStatistics, logit: logit, rowGradient: rowGradient,
       log: { log(F64x8(repeating: $0))[0] }, exp: { exp(F64x8(repeating: $0))[0] }))

@@ -195,3 +195,53 @@ public struct RankingJob {
       && positionWeights == nil
   }
 }
+
+/// A batch of single responses. x = beta * log-ratio - beta * klBaseline - shift.
+public struct UnpairedJob {
+  public var type: ElementType
+  public var count: Int
+  public var policy: UnsafeRawPointer
+  public var reference: UnsafeRawPointer?
+  public var desirable: UnsafePointer<UInt8>
+  public var beta = 1.0
+  public var betas: UnsafeRawPointer?
+  public var weights: UnsafeRawPointer?
+  public var desirableWeight = 1.0
+  public var undesirableWeight = 1.0
+  /// KTO's baseline, in nats, and BCO's, a reward. The one that is not used is 0.
+  public var klBaseline = 0.0
+  public var shift = 0.0
+  /// BCO's logistic loss, or else KTO's sigmoid.
+  public var isLogistic = false
+  public var scale = 1.0
+
+  public var losses: UnsafeMutableRawPointer?
+  public var gradPolicy: UnsafeMutableRawPointer?
+  public var rewards: UnsafeMutableRawPointer?
+  public var gradBetas: UnsafeMutableRawPointer?
+  public var curvatures: UnsafeMutableRawPointer?
+
+  @inlinable public init(
+    type: ElementType, count: Int, policy: UnsafeRawPointer, desirable: UnsafePointer<UInt8>
+  ) {
+    self.type = type
+    self.count = count
+    self.policy = policy
+    self.desirable = desirable
+  }
+}
+
+/// The sums of a batch of single responses.
+public struct UnpairedSums {
+  public var loss = FixedOrderSum()
+  /// d loss / dx, with its sign, and times beta: the gradient by either baseline.
+  public var slope = FixedOrderSum()
+  public var slopeTimesBeta = FixedOrderSum()
+  public var desirableRewards = FixedOrderSum()
+  public var undesirableRewards = FixedOrderSum()
+  public var desirableLogps = FixedOrderSum()
+  public var undesirableLogps = FixedOrderSum()
+  public var numDesirable = 0
+
+  @_transparent public init() {}
+}

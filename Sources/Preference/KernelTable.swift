@@ -8,6 +8,9 @@ public struct KernelTable {
   /// The same for any losses and results.
   public var pairwiseMixture: (UnsafePointer<PairwiseJob>, Range<Int>, UnsafeMutablePointer<PairwiseSums>) -> Void
 
+  /// Single responses `range` of the job; adds to the sums.
+  public var unpaired: (UnsafePointer<UnpairedJob>, Range<Int>, UnsafeMutablePointer<UnpairedSums>) -> Void
+
   /// Groups `range` of the job, which begins at a multiple of eight; returns the sum of their losses.
   public var ranking: (UnsafePointer<RankingJob>, Range<Int>, RankingWorkspace) -> FixedOrderSum
 
@@ -35,6 +38,7 @@ public struct KernelTable {
   public init(
     pairwise: @escaping (UnsafePointer<PairwiseJob>, Range<Int>) -> FixedOrderSum,
     pairwiseMixture: @escaping (UnsafePointer<PairwiseJob>, Range<Int>, UnsafeMutablePointer<PairwiseSums>) -> Void,
+    unpaired: @escaping (UnsafePointer<UnpairedJob>, Range<Int>, UnsafeMutablePointer<UnpairedSums>) -> Void,
     ranking: @escaping (UnsafePointer<RankingJob>, Range<Int>, RankingWorkspace) -> FixedOrderSum,
     rankingRewards: @escaping (UnsafePointer<RankingJob>, Range<Int>) -> Void,
     firstNonfinite: @escaping (ElementType, UnsafeRawPointer, Int) -> Int,
@@ -46,6 +50,7 @@ public struct KernelTable {
   ) {
     self.pairwise = pairwise
     self.pairwiseMixture = pairwiseMixture
+    self.unpaired = unpaired
     self.ranking = ranking
     self.rankingRewards = rankingRewards
     self.firstNonfinite = firstNonfinite

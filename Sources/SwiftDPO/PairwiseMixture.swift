@@ -23,9 +23,7 @@ struct Mixture {
     job.chosenLengths = try lengths(pairs.chosen_lengths, count, needs.lengths, "chosen_lengths", &ledger)
     job.rejectedLengths = try lengths(pairs.rejected_lengths, count, needs.lengths, "rejected_lengths", &ledger)
     job.ties = try ledger.optionalInput(pairs.ties, count, "ties")
-    if let ties = job.ties {
-      for index in 0..<count { try require(ties[index] <= 1, SWIFTDPO_ERROR_FLAG, "ties", at: index) }
-    }
+    try checkFlags(job.ties, count, "ties")
     job.rewardGaps = try ledger.optionalInput(pairs.reward_gaps, type, count, "reward_gaps")
     try require(job.rewardGaps != nil || !needs.rewardGaps || count == 0, SWIFTDPO_ERROR_NULL_POINTER, "reward_gaps")
     try checkFinite(job.rewardGaps, type, count, "reward_gaps")

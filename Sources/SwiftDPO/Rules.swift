@@ -59,3 +59,9 @@ func checkFinite(
   let index = kernels.firstNonfinite(type, array, count)
   try require(index < 0, SWIFTDPO_ERROR_NONFINITE, name, at: index)
 }
+
+/// All elements of a mask are 0 or 1.
+func checkFlags(_ flags: UnsafePointer<UInt8>?, _ count: Int, _ name: StaticString) throws(Fault) {
+  guard let flags else { return }
+  for index in 0..<count { try require(flags[index] <= 1, SWIFTDPO_ERROR_FLAG, name, at: index) }
+}

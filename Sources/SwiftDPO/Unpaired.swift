@@ -1,0 +1,160 @@
+import CSwiftDPO
+import Elementary
+import Preference
+
+@_cdecl("swiftdpo_unpaired_loss_f32") @implementation
+public func swiftdpo_unpaired_loss_f32(
+  _ unpaired: UnsafePointer<swiftdpo_unpaired_f32>!, _ options: UnsafePointer<swiftdpo_unpaired_options>!,
+  _ results: UnsafePointer<swiftdpo_unpaired_results_f32>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
+) -> swiftdpo_status {
+  answer(culprit) { () throws(Fault) in try unpairedLoss(unpaired, options, results) }
+}
+
+@_cdecl("swiftdpo_unpaired_loss_f64") @implementation
+public func swiftdpo_unpaired_loss_f64(
+  _ unpaired: UnsafePointer<swiftdpo_unpaired_f64>!, _ options: UnsafePointer<swiftdpo_unpaired_options>!,
+  _ results: UnsafePointer<swiftdpo_unpaired_results_f64>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
+) -> swiftdpo_status {
+  answer(culprit) { () throws(Fault) in try unpairedLoss(unpaired, options, results) }
+}
+
+private func unpairedLoss<U: Unpaired, R: UnpairedResults>(
+  _ unpaired: UnsafePointer<U>?, _ options: UnsafePointer<swiftdpo_unpaired_options>?, _ results: UnsafePointer<R>?
+) throws(Fault) where U.Value == R.Value {
+  let unpaired = try read(unpaired, "unpaired")
+  let options = try readOptional(options, "options")
+  let results = try read(results, "results")
+  let type = U.Value.type
+  let count = try product(unpaired.count, 1, "count")
+
+  try checkBeta(options.beta, "beta")
+  try checkFactor(options.desirable_weight, "desirable_weight")
+  try checkFactor(options.undesirable_weight, "undesirable_weight")
+  try require(options.baseline.isFinite, SWIFTDPO_ERROR_NONFINITE, "baseline")
+  try require(
+    options.loss_type.rawValue <= SWIFTDPO_UNPAIRED_BCO.rawValue, SWIFTDPO_ERROR_LOSS_TYPE, "loss_type")
+  let scale = try checkReduction(options.reduction, count: count)
+  let refuseNonfinite = try checkNonfinitePolicy(options.nonfinite)
+  let referenceFree = try checkFlag(options.reference_free, "reference_free")
+
+  var ledger = Ledger()
+  var job = UnpairedJob(
+    type: type, count: count, policy: try ledger.input(unpaired.policy_logps, type, count, "policy_logps"),
+    desirable: try ledger.input(unpaired.desirable, count, "desirable"))
+  job.reference = try ledger.optionalInput(unpaired.ref_logps, type, count, "ref_logps")
+  if referenceFree { job.reference = nil }
+  job.betas = try ledger.optionalInput(unpaired.betas, type, count, "betas")
+  job.weights = try ledger.optionalInput(unpaired.weights, type, count, "weights")
+
+  let loss = try ledger.result(results.loss, 1, "loss")
+  job.losses = try ledger.result(results.losses, type, count, "losses")
+  job.gradPolicy = try ledger.result(results.grad_policy_logps, type, count, "grad_policy_logps")
+  job.rewards = try ledger.result(results.rewards, type, count, "rewards")
+  job.gradBetas = try ledger.result(results.grad_betas, type, count, "grad_betas")
+  job.curvatures = try ledger.result(results.curvatures, type, count, "curvatures")
+  let gradBaseline = try ledger.result(results.grad_baseline, 1, "grad_baseline")
+  if let metrics = results.metrics {
+    _ = try read(UnsafePointer(metrics), "metrics")
+    try ledger.structResult(metrics, "metrics")
+  }
+
+  try checkFlags(job.desirable, count, "desirable")
+  try checkBetas(job.betas, type, count)
+  try checkWeights(job.weights, type, count)
+  if refuseNonfinite {
+    try checkFinite(job.policy, type, count, "policy_logps")
+    try checkFinite(job.reference, type, count, "ref_logps")
+  }
+
+  job.beta = options.beta
+  job.desirableWeight = options.desirable_weight
+  job.undesirableWeight = options.undesirable_weight
+  job.isLogistic = options.loss_type == SWIFTDPO_UNPAIRED_BCO
+  if options.loss_type == SWIFTDPO_UNPAIRED_KTO { job.klBaseline = options.baseline }
+  if job.isLogistic { job.shift = options.baseline }
+  job.scale = scale
+  var sums = UnpairedSums()
+  kernels.unpaired(&job, 0..<count, &sums)
+
+  loss?.pointee = reduced(sums.loss, scale)
+  switch options.loss_type {
+  case SWIFTDPO_UNPAIRED_KTO: gradBaseline?.pointee = -reduced(sums.slopeTimesBeta, scale)
+  case SWIFTDPO_UNPAIRED_BCO: gradBaseline?.pointee = -reduced(sums.slope, scale)
+  default: gradBaseline?.pointee = 0
+  }
+  results.metrics?.pointee.add(sums, count)
+}
+
+private func checkFactor(_ factor: Double, _ name: StaticString) throws(Fault) {
+  try require(factor >= 0 && factor.isFinite, SWIFTDPO_ERROR_WEIGHT, name)
+}
+
+extension swiftdpo_unpaired_metrics {
+  mutating func add(_ sums: UnpairedSums, _ count: Int) {
+    num_desirable &+= sums.numDesirable
+    num_undesirable &+= count - sums.numDesirable
+    losses += reduced(sums.loss, 1)
+    desirable_rewards += reduced(sums.desirableRewards, 1)
+    undesirable_rewards += reduced(sums.undesirableRewards, 1)
+    desirable_logps += reduced(sums.desirableLogps, 1)
+    undesirable_logps += reduced(sums.undesirableLogps, 1)
+  }
+}
+
+// MARK: The structs
+
+protocol Unpaired: GrowableStruct {
+  associatedtype Value: Element
+  var count: Int { get }
+  var policy_logps: UnsafePointer<Value>! { get }
+  var ref_logps: UnsafePointer<Value>! { get }
+  var desirable: UnsafePointer<UInt8>! { get }
+  var betas: UnsafePointer<Value>! { get }
+  var weights: UnsafePointer<Value>! { get }
+}
+
+protocol UnpairedResults: GrowableStruct {
+  associatedtype Value: Element
+  var loss: UnsafeMutablePointer<Double>! { get }
+  var losses: UnsafeMutablePointer<Value>! { get }
+  var grad_policy_logps: UnsafeMutablePointer<Value>! { get }
+  var rewards: UnsafeMutablePointer<Value>! { get }
+  var grad_betas: UnsafeMutablePointer<Value>! { get }
+  var curvatures: UnsafeMutablePointer<Value>! { get }
+  var grad_baseline: UnsafeMutablePointer<Double>! { get }
+  var metrics: UnsafeMutablePointer<swiftdpo_unpaired_metrics>! { get }
+}
+
+extension swiftdpo_unpaired_f32: Unpaired { static var initial: Self { zeroed(Self()) } }
+extension swiftdpo_unpaired_results_f32: UnpairedResults { static var initial: Self { zeroed(Self()) } }
+extension swiftdpo_unpaired_f64: Unpaired { static var initial: Self { zeroed(Self()) } }
+extension swiftdpo_unpaired_results_f64: UnpairedResults { static var initial: Self { zeroed(Self()) } }
+extension swiftdpo_unpaired_metrics: GrowableStruct { static var initial: Self { zeroed(Self()) } }
+
+extension swiftdpo_unpaired_options: GrowableStruct {
+  static var initial: Self {
+    var options = zeroed(Self())
+    options.beta = 0.1
+    options.desirable_weight = 1
+    options.undesirable_weight = 1
+    return options
+  }
+}
+
+@_cdecl("swiftdpo_unpaired_f32_init") @implementation
+public func swiftdpo_unpaired_f32_init(_ unpaired: UnsafeMutablePointer<swiftdpo_unpaired_f32>!) { initialize(unpaired) }
+
+@_cdecl("swiftdpo_unpaired_f64_init") @implementation
+public func swiftdpo_unpaired_f64_init(_ unpaired: UnsafeMutablePointer<swiftdpo_unpaired_f64>!) { initialize(unpaired) }
+
+@_cdecl("swiftdpo_unpaired_options_init") @implementation
+public func swiftdpo_unpaired_options_init(_ options: UnsafeMutablePointer<swiftdpo_unpaired_options>!) { initialize(options) }
+
+@_cdecl("swiftdpo_unpaired_metrics_init") @implementation
+public func swiftdpo_unpaired_metrics_init(_ metrics: UnsafeMutablePointer<swiftdpo_unpaired_metrics>!) { initialize(metrics) }
+
+@_cdecl("swiftdpo_unpaired_results_f32_init") @implementation
+public func swiftdpo_unpaired_results_f32_init(_ results: UnsafeMutablePointer<swiftdpo_unpaired_results_f32>!) { initialize(results) }
+
+@_cdecl("swiftdpo_unpaired_results_f64_init") @implementation
+public func swiftdpo_unpaired_results_f64_init(_ results: UnsafeMutablePointer<swiftdpo_unpaired_results_f64>!) { initialize(results) }
