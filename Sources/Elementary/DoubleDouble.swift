@@ -16,12 +16,11 @@ public struct DoubleDouble {
 
   @_transparent public init(_ value: F64x8) { self.init(high: value, low: F64x8(repeating: 0)) }
 
-  /// `value + error` renormalised. An error of NaN, which an infinite value leaves behind, counts as 0.
+  /// `value + error` renormalised. What an infinite value leaves behind as its error, NaN or an infinity, counts as 0.
   @_transparent public static func normalized(_ value: F64x8, _ error: F64x8) -> Self {
-    let error = F64x8(repeating: 0).selected(error .!= error, else: error)
+    let error = error.finiteOrZero
     let high = value + error
-    let low = error - (high - value)
-    return Self(high: high, low: F64x8(repeating: 0).selected(low .!= low, else: low))
+    return Self(high: high, low: (error - (high - value)).finiteOrZero)
   }
 
   /// The exact sum of two doubles.

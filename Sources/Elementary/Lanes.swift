@@ -50,6 +50,11 @@ extension SIMD8 where Scalar == Double {
     return zero.selected(self .== 0, else: zero.selected(weight .== 0, else: self * weight))
   }
 
+  /// 0 in place of NaN and infinities.
+  @_transparent public var finiteOrZero: Self {
+    selected(magnitude .< Self(repeating: .infinity), else: Self(repeating: 0))
+  }
+
   /// 0 in place of NaN.
   @_transparent public var orZero: Self { Self(repeating: 0).selected(self .!= self, else: self) }
 

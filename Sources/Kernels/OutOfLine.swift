@@ -6,8 +6,7 @@ enum OutOfLine: ElementaryFunctions {
   @inline(never) static func exp(_ x: F64x8) -> F64x8 { Elementary.exp(x) }
   @inline(never) static func exp(_ x: DoubleDouble) -> F64x8 {
     let power = exp(x.high)
-    let low = x.low.orZero.selected(power .< F64x8(repeating: .infinity), else: F64x8(repeating: 0))
-    return power.fma(low, power)
+    return power.fma(x.low.orZero, power).selected(power .< F64x8(repeating: .infinity), else: power)
   }
   @inline(never) static func expm1(_ x: F64x8) -> F64x8 { Elementary.expm1(x, exp(x), log(exp(x))) }
   @inline(never) static func log(_ x: F64x8) -> F64x8 { Elementary.log(x) }

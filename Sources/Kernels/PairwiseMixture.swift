@@ -159,8 +159,7 @@ private func evaluate(_ job: UnsafePointer<PairwiseJob>, _ term: LossTerm, _ pla
     tied: tied .!= 0, parameters: job.pointee.parameters)
   let jet = jet(of: term.loss, point)
 
-  let byChosen = (jet.chosen * weight).weighted(by: scores.chosen.slope)
-  let byRejected = (jet.rejected * weight).weighted(by: scores.rejected.slope)
+  let share = weight * job.pointee.scale
   // By the margin, half of what moves u and v apart; by beta, through z or through u and v.
   let apart = 0.5 * (jet.chosen - jet.rejected)
   var byBeta = jet.beta
@@ -171,12 +170,12 @@ private func evaluate(_ job: UnsafePointer<PairwiseJob>, _ term: LossTerm, _ pla
   }
   return TermResult(
     value: jet.value.weighted(by: weight),
-    chosen: byChosen * factor,
-    rejected: byRejected * factor,
-    beta: byBeta.weighted(by: weight),
-    margin: -apart * weight,
-    curvature: jet.curvature.weighted(by: weight),
-    tieStrength: jet.tieStrength * weight,
+    chosen: (jet.chosen * (factor * share)).weighted(by: scores.chosen.slope),
+    rejected: (jet.rejected * (factor * share)).weighted(by: scores.rejected.slope),
+    beta: byBeta.weighted(by: share),
+    margin: -apart * share,
+    curvature: jet.curvature.weighted(by: share),
+    tieStrength: jet.tieStrength * share,
     complement: OutOfLine.logistic(z).complement)
 }
 
@@ -186,6 +185,7 @@ private func block(
 ) {
   let type = job.pointee.type
   let zero = F64x8(repeating: 0)
+  let scale = job.pointee.scale
   let own = Places(start: start, count: count)
   var total = TermResult(
     value: zero, chosen: zero, rejected: zero, beta: zero, margin: zero, curvature: zero, tieStrength: zero,
@@ -201,7 +201,8 @@ private func block(
       let logps = load(type, job.pointee.sftLogps ?? job.pointee.policyChosen, own, nil, otherwise: 0)
       let weight = load(type, job.pointee.weights, own, nil, otherwise: 1) * term.weight * job.pointee.sftShare
       total.value -= logps.weighted(by: weight)
-      if job.pointee.sftLogps == nil { total.chosen -= weight } else { bySFT -= weight }
+      let share = weight * scale
+      if job.pointee.sftLogps == nil { total.chosen -= share } else { bySFT -= share }
     } else {
       let result = evaluate(job, term, own.policies(of: term.loss, in: job))
       total.value += result.value
@@ -229,23 +230,22 @@ private func block(
     index += 1
   }
 
-  let scale = job.pointee.scale
   func store(_ values: F64x8, _ array: UnsafeMutableRawPointer?) {
     if let array { type.store(values, array, start, count: count) }
   }
   func add(_ values: F64x8, _ sum: inout FixedOrderSum) { accumulate(values, count, &sum) }
   store(total.value, job.pointee.losses)
-  store(total.chosen * scale, job.pointee.gradPolicyChosen)
-  store(total.rejected * scale, job.pointee.gradPolicyRejected)
-  store(bySFT * scale, job.pointee.gradSFT)
-  store(total.beta * scale, job.pointee.gradBetas)
-  store(total.margin * scale, job.pointee.gradMargins)
-  store(total.curvature * scale, job.pointee.curvatures)
+  store(total.chosen, job.pointee.gradPolicyChosen)
+  store(total.rejected, job.pointee.gradPolicyRejected)
+  store(bySFT, job.pointee.gradSFT)
+  store(total.beta, job.pointee.gradBetas)
+  store(total.margin, job.pointee.gradMargins)
+  store(total.curvature, job.pointee.curvatures)
   store(total.complement, job.pointee.gradientWeights)
   add(total.value, &sums.pointee.loss)
   add(total.tieStrength, &sums.pointee.gradTieStrength)
-  store(byRefChosen * scale, job.pointee.gradRefChosen)
-  store(byRefRejected * scale, job.pointee.gradRefRejected)
+  store(byRefChosen, job.pointee.gradRefChosen)
+  store(byRefRejected, job.pointee.gradRefRejected)
   rewards(job, own, total.complement, sums)
 }
 

@@ -91,7 +91,7 @@ private func dpoLoss<P: Pairs, R: PairResults>(
   var sums = PairwiseSums()
   kernels.pairwiseMixture(&job, 0..<count, &sums)
   loss?.pointee = reduced(sums.loss, scale)
-  mixture.gradTieStrength?.pointee = reduced(sums.gradTieStrength, scale)
+  mixture.gradTieStrength?.pointee = reduced(sums.gradTieStrength, 1)
   mixture.metrics?.pointee.add(sums, count)
 }
 

@@ -21,6 +21,14 @@ void test_abi(void) {
   CHECK_INIT(swiftdpo_pair_results_f32, SWIFTDPO_PAIR_RESULTS_F32_INIT);
   CHECK_INIT(swiftdpo_pair_results_f64, SWIFTDPO_PAIR_RESULTS_F64_INIT);
   CHECK_INIT(swiftdpo_pair_metrics, SWIFTDPO_PAIR_METRICS_INIT);
+  CHECK_INIT(swiftdpo_unpaired_f32, SWIFTDPO_UNPAIRED_F32_INIT);
+  CHECK_INIT(swiftdpo_unpaired_f64, SWIFTDPO_UNPAIRED_F64_INIT);
+  CHECK_INIT(swiftdpo_unpaired_options, SWIFTDPO_UNPAIRED_OPTIONS_INIT);
+  CHECK_INIT(swiftdpo_unpaired_metrics, SWIFTDPO_UNPAIRED_METRICS_INIT);
+  CHECK_INIT(swiftdpo_unpaired_results_f32, SWIFTDPO_UNPAIRED_RESULTS_F32_INIT);
+  CHECK_INIT(swiftdpo_unpaired_results_f64, SWIFTDPO_UNPAIRED_RESULTS_F64_INIT);
+  CHECK_INIT(swiftdpo_kto_baseline, SWIFTDPO_KTO_BASELINE_INIT);
+  CHECK_INIT(swiftdpo_bco_delta, SWIFTDPO_BCO_DELTA_INIT);
   CHECK_INIT(swiftdpo_rankings_f32, SWIFTDPO_RANKINGS_F32_INIT);
   CHECK_INIT(swiftdpo_rankings_f64, SWIFTDPO_RANKINGS_F64_INIT);
   CHECK_INIT(swiftdpo_plackett_luce_options, SWIFTDPO_PLACKETT_LUCE_OPTIONS_INIT);

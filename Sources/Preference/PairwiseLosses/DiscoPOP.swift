@@ -16,7 +16,10 @@ public enum DiscoPOPLoss: SureLoss {
 
     // m e^-z = e^(min(z / tau, 0) - z) max(m, c): where z / tau >= 0 the larger factor is m, elsewhere it is c.
     let negative = point.z.high .< 0
-    let exponent = (scaled - point.z).selected(negative, else: -point.z)
+    // Far away, where z / tau - z would be inf - inf, it has the sign of (1 / tau - 1) z.
+    let limit = DoubleDouble(F64x8(repeating: 0).selected(tau .== 1, else: (tau - 1) * .infinity))
+    let growth = scaled - point.z
+    let exponent = growth.selected(growth.high .== growth.high, else: limit).selected(negative, else: -point.z)
     let e = functions.exp(exponent) * c.selected(negative, else: m)
 
     let rate = c / tau

@@ -35,6 +35,12 @@ static PyObject *core_set_num_threads(PyObject *Py_UNUSED(module), PyObject *obj
 static PyMethodDef methods[] = {
     FAST(dpo_loss, "($module, policy_chosen_logps, policy_rejected_logps, ref_chosen_logps, ref_rejected_logps, beta, "
                    "margin, weights, soft_labels, label_smoothing, reduction, nonfinite, mixture, /)"),
+    FAST(unpaired_loss, "($module, policy_logps, ref_logps, beta, weights, desirable, loss_type, reduction, nonfinite, "
+                        "desirable_weight, undesirable_weight, baseline, /)"),
+    FAST(kto_baseline_add, "($module, policy_kl_logps, ref_kl_logps, /)"),
+    FAST(kto_baseline_value, "($module, state, estimator, /)"),
+    FAST(bco_delta_add, "($module, policy_logps, ref_logps, beta, /)"),
+    FAST(udm_weights, "($module, probabilities, /)"),
     FAST(plackett_luce_loss, "($module, policy_logps, ref_logps, beta, weights, position_weights, direction, rankings, "
                              "ranks, offsets, reduction, nonfinite, unlisted, first_choice, top, shared, /)"),
     FAST(sequence_logps, "($module, logits, labels, options, by_products, /)"),

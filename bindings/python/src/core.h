@@ -125,6 +125,11 @@ static inline void regain_gil(PyThreadState *released) {
 /* -- The calls ------------------------------------------------------------------------------------------------------ */
 
 PyObject *core_dpo_loss(PyObject *module, PyObject *const *args, Py_ssize_t nargs);           /* pairs.c */
+PyObject *core_unpaired_loss(PyObject *module, PyObject *const *args, Py_ssize_t nargs);      /* unpaired.c */
+PyObject *core_kto_baseline_add(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *core_kto_baseline_value(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *core_bco_delta_add(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *core_udm_weights(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *core_plackett_luce_loss(PyObject *module, PyObject *const *args, Py_ssize_t nargs); /* rankings.c */
 PyObject *core_sequence_logps(PyObject *module, PyObject *const *args, Py_ssize_t nargs);     /* logps.c */
 PyObject *core_sequence_logps_backward(PyObject *module, PyObject *const *args, Py_ssize_t nargs);

@@ -5,6 +5,8 @@ protocol or DLPack from CPU memory; losses, gradients and rewards come back as N
 
 - `sequence_logps`: logits to log-probabilities of whole responses
 - `dpo_loss`: pairs of responses, one preferred
+- `cpo_loss`, `simpo_loss`, `alphapo_loss`, `orpo_loss`, `slic_loss`, `tpo_loss`: pairs without a reference
+- `kto_loss`, `bco_loss`: single responses, desirable or not
 - `plackett_luce_loss`: ranked lists of responses
 - `sequence_logps_backward`: the gradient by log-probabilities to the gradient by logits, in place if you like
 - `vocab_shard`, `merge_vocab_shards`, `vocab_shard_logps`: the same from shards of the vocabulary
@@ -19,27 +21,42 @@ from .build import BuildInfo, build_info, num_threads, set_num_threads
 from .dpo import DPOLoss, PairMetrics, dpo_loss
 from .logps import RowFlag, SequenceLogps, sequence_logps, sequence_logps_backward
 from .rankings import PlackettLuceLoss, plackett_luce_hessian_product, plackett_luce_loss
+from .reference_free import alphapo_loss, cpo_loss, orpo_loss, simpo_loss, slic_loss, tpo_loss
 from .shards import VocabShard, merge_vocab_shards, vocab_shard, vocab_shard_logps
+from .unpaired import BCODelta, KTOBaseline, UnpairedLoss, UnpairedMetrics, bco_loss, kto_loss, udm_weights
 
 __all__ = [
+    "BCODelta",
     "BuildInfo",
     "DPOLoss",
+    "KTOBaseline",
     "LogpsOptions",
     "PairMetrics",
     "PlackettLuceLoss",
     "RowFlag",
     "SequenceLogps",
+    "UnpairedLoss",
+    "UnpairedMetrics",
     "VocabShard",
     "__version__",
+    "alphapo_loss",
+    "bco_loss",
     "build_info",
+    "cpo_loss",
     "dpo_loss",
+    "kto_loss",
     "merge_vocab_shards",
     "num_threads",
+    "orpo_loss",
     "plackett_luce_hessian_product",
     "plackett_luce_loss",
     "sequence_logps",
     "sequence_logps_backward",
     "set_num_threads",
+    "simpo_loss",
+    "slic_loss",
+    "tpo_loss",
+    "udm_weights",
     "vocab_shard",
     "vocab_shard_logps",
 ]

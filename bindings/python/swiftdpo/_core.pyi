@@ -29,6 +29,26 @@ def dpo_loss(
     mixture: tuple[Any, ...] | None,
     /,
 ) -> tuple[Any, ...]: ...
+def unpaired_loss(
+    policy_logps: ArrayLike,
+    ref_logps: ArrayLike | None,
+    beta: float | ArrayLike,
+    weights: ArrayLike | None,
+    desirable: ArrayLike,
+    loss_type: int,
+    reduction: Reduction,
+    nonfinite: Nonfinite,
+    desirable_weight: float,
+    undesirable_weight: float,
+    baseline: float,
+    /,
+) -> tuple[tuple[Any, ...], float, tuple[Any, ...]]: ...
+def kto_baseline_add(
+    policy_kl_logps: ArrayLike, ref_kl_logps: ArrayLike | None, /
+) -> tuple[int, int, int, float, float, float]: ...
+def kto_baseline_value(state: tuple[int, int, int, float, float, float], estimator: int, /) -> float: ...
+def bco_delta_add(policy_logps: ArrayLike, ref_logps: ArrayLike | None, beta: float, /) -> tuple[int, float]: ...
+def udm_weights(probabilities: ArrayLike, /) -> FloatArray: ...
 def plackett_luce_loss(
     policy_logps: ArrayLike,
     ref_logps: ArrayLike | None,

@@ -45,3 +45,11 @@ def known_options(options: LogpsOptions) -> LogpsOptions:
     if unknown := options.keys() - LogpsOptions.__annotations__.keys():
         raise TypeError(f"unexpected keyword argument {min(unknown)!r}")
     return options
+
+
+def as_mask(values: ArrayLike, name: str) -> npt.NDArray[np.uint8]:
+    """Booleans, as the extension takes them. Numbers are refused: more likely another array in the wrong place."""
+    array = np.asarray(values)
+    if array.dtype != np.bool_:
+        raise TypeError(f"{name} has dtype {array.dtype}; expected bool")
+    return array.view(np.uint8)

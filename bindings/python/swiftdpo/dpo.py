@@ -4,10 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-import numpy as np
 
 from . import _core
-from ._typing import ArrayLike, FloatArray, Nonfinite, Reduction
+from ._typing import ArrayLike, FloatArray, Nonfinite, Reduction, as_mask
 
 LossType: TypeAlias = Literal[
     "sigmoid",
@@ -175,16 +174,9 @@ def mixture(
         chosen_lengths,
         rejected_lengths,
         sft_lengths,
-        None if ties is None else _outcomes(ties),
+        None if ties is None else as_mask(ties, "ties"),
         more,
     )
-
-
-def _outcomes(ties: ArrayLike) -> np.ndarray:
-    array = np.asarray(ties)
-    if array.dtype != np.bool_:
-        raise TypeError(f"ties has dtype {array.dtype}; expected bool")
-    return array.view(np.uint8)
 
 
 def dpo_loss(
