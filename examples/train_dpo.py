@@ -65,7 +65,7 @@ def log_probabilities(model: ByteLM, corpus: Corpus, responses: np.ndarray) -> n
     """Of many responses, in batches of similar lengths."""
     logps = np.empty(len(responses))
     order = np.argsort(corpus.lengths[responses], kind="stable")
-    for batch in np.array_split(order, num_batches(len(order), 16)):
+    for batch in (order[i : i + 16] for i in range(0, len(order), 16)):
         logps[batch] = score(model, corpus, responses[batch])[0].logps
     return logps
 
@@ -157,6 +157,18 @@ class Run:
         return policy - log_probabilities(self.reference, samples, everyone)
 
 
+def train(data: Preferences, settings: Settings, workers: int) -> list[Fold]:
+    """One model for each fold, several at once. Each on one thread: nothing depends on how many there are."""
+    sizes = [len(data.split(fold)[0]) for fold in settings.folds]
+    steps = sum(
+        settings.supervised_epochs * num_batches(size, settings.supervised_batch)
+        + settings.preference_epochs * num_batches(size, settings.preference_batch)
+        for size in sizes
+    )
+    with tqdm(total=steps, unit="step") as bar, threadpool_limits(1), ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(lambda fold: Run(data, fold, settings, bar.update)(), settings.folds))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="train one model, briefly, instead of four")
@@ -167,16 +179,7 @@ def main() -> None:
 
     data = Preferences()
     report.print_data(data, settings)
-    sizes = [len(data.split(fold)[0]) for fold in settings.folds]
-    steps = sum(
-        settings.supervised_epochs * num_batches(size, settings.supervised_batch)
-        + settings.preference_epochs * num_batches(size, settings.preference_batch)
-        for size in sizes
-    )
-    # Each model is trained on one thread, so that nothing depends on how many there are; several at once.
-    workers = min(len(settings.folds), len(sched_getaffinity(0)))
-    with tqdm(total=steps, unit="step") as bar, threadpool_limits(1), ThreadPoolExecutor(workers) as pool:
-        folds = list(pool.map(lambda fold: Run(data, fold, settings, bar.update)(), settings.folds))
+    folds = train(data, settings, workers=len(sched_getaffinity(0)))
     report.report(data, settings, folds, arguments.output_dir)
 
 
