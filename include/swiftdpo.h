@@ -117,6 +117,8 @@ typedef enum swiftdpo_status {
   SWIFTDPO_ERROR_RANK = 51,            /**< A rank is not in [-1, number of its group's entries]. */
   SWIFTDPO_ERROR_CHOICE_OF_INPUT = 52, /**< Two arguments exclude each other, or one needs another. */
   SWIFTDPO_ERROR_UNLISTED = 53,        /**< A ranking does not list all items, and `unlisted` does not say why. */
+  SWIFTDPO_ERROR_TIE = 54,             /**< More items are tied than this kind of ties allows. */
+  SWIFTDPO_ERROR_TIE_STRENGTH = 55,    /**< A tie strength is not a finite number above 0. */
 
   /* The system */
   SWIFTDPO_ERROR_OUT_OF_MEMORY = 40,   /**< Temporary memory could not be had. */
@@ -648,8 +650,8 @@ swiftdpo_status swiftdpo_udm_weights_f64(const double *probabilities, size_t cou
  *                  is the model of best-worst scaling (Marley and Louviere 2005). For K > 2 it is not the probability
  *                  that a ranking drawn from the best on ends with the item.
  *   places         with weights v_k the loss is the sum of v_k (LSE_k - s_k) (position-aware ListMLE, Lan et al. 2014).
- *   ties           d items of equal rank are chosen at once: each with the sum over all that were left before them
- *                  (Breslow 1974), d LSE - sum of their s. Their place is that of the first.
+ *   ties           items of equal rank are chosen at once, in one of the ways of swiftdpo_ties; the place of all of them
+ *                  is that of the first.
  *
  * Accuracy (f64): losses within 4 ulp for K up to 32 and 4 + sqrt(K) ulp beyond; gradients within 4 + sqrt(K) ulp of
  * the larger of the two terms above. f32: rounded from double.
@@ -662,6 +664,21 @@ typedef enum swiftdpo_unlisted {
   SWIFTDPO_UNLISTED_ABSENT = 1, /**< They were not there to be chosen; their gradient is 0. */
   SWIFTDPO_UNLISTED_REMAIN = 2  /**< They remained behind all that are listed, in an order that is not known. */
 } swiftdpo_unlisted;
+
+/**
+ * How the d items of a set T that are tied are chosen from all that are left, whose worths e = exp(s) have the sum A;
+ * T is the sum of their own. A set of one item is chosen as ever. `options->ties` other than BRESLOW give no Hessian
+ * products and no gradient_weights, and take each score rounded to a double.
+ */
+typedef enum swiftdpo_ties {
+  SWIFTDPO_TIES_BRESLOW = 0, /**< Product over the set of e_i / A (Breslow 1974). */
+  SWIFTDPO_TIES_EFRON = 1,   /**< Product over l < d of e_l / (A - (l / d) T) (Efron 1977). */
+  SWIFTDPO_TIES_AVERAGE = 2, /**< Mean over all d! orders of the probability to choose them in that order, exactly; at
+                                  most 10 items. Time grows like d 2^d. */
+  SWIFTDPO_TIES_DAVIDSON = 3 /**< f(T) / sum of f(S) over all sets S of at most D items that are left, with
+                                  f(S) = delta_|S| * (product of e_i)^(1 / |S|), delta_1 = 1 (Davidson 1970; Turner et
+                                  al. 2020). rankings->tie_strengths are delta_2 to delta_D, D at most 8. */
+} swiftdpo_ties;
 
 /** Which item of those that are left a stage chooses. */
 typedef enum swiftdpo_first_choice {
@@ -696,6 +713,8 @@ typedef struct swiftdpo_rankings_f32 {
   size_t num_position_weights;
   size_t num_shared_items;   /**< 0: entries are the groups' own items. */
   const float *direction;    /**< u, laid out as policy_logps, to be multiplied with the Hessian. NULL: none. */
+  const double *tie_strengths; /**< delta_2, delta_3, ... > 0 of SWIFTDPO_TIES_DAVIDSON. */
+  size_t num_tie_strengths;
 } swiftdpo_rankings_f32;
 
 /** As swiftdpo_rankings_f32, in double. */
@@ -714,12 +733,14 @@ typedef struct swiftdpo_rankings_f64 {
   size_t num_position_weights;
   size_t num_shared_items;
   const double *direction;
+  const double *tie_strengths;
+  size_t num_tie_strengths;
 } swiftdpo_rankings_f64;
 
 #define SWIFTDPO_RANKINGS_F32_INIT \
-  {sizeof(swiftdpo_rankings_f32), 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, NULL}
+  {sizeof(swiftdpo_rankings_f32), 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, NULL, NULL, 0}
 #define SWIFTDPO_RANKINGS_F64_INIT \
-  {sizeof(swiftdpo_rankings_f64), 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, NULL}
+  {sizeof(swiftdpo_rankings_f64), 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, NULL, NULL, 0}
 void swiftdpo_rankings_f32_init(swiftdpo_rankings_f32 *rankings);
 void swiftdpo_rankings_f64_init(swiftdpo_rankings_f64 *rankings);
 
@@ -731,12 +752,13 @@ typedef struct swiftdpo_plackett_luce_options {
   swiftdpo_unlisted unlisted;   /**< Default SWIFTDPO_UNLISTED_ERROR. */
   swiftdpo_first_choice first_choice; /**< Default SWIFTDPO_FIRST_CHOICE_BEST. */
   size_t top;                   /**< Only the first `top` choices were observed. Default 0: all of them. With ties, those
-                                     of the blocks that begin among the first `top` places. */
+                                     of the sets that begin among the first `top` places. */
+  swiftdpo_ties ties;           /**< Default SWIFTDPO_TIES_BRESLOW. */
 } swiftdpo_plackett_luce_options;
 
 #define SWIFTDPO_PLACKETT_LUCE_OPTIONS_INIT \
   {sizeof(swiftdpo_plackett_luce_options), 0.1, SWIFTDPO_REDUCTION_MEAN, SWIFTDPO_NONFINITE_ERROR, \
-   SWIFTDPO_UNLISTED_ERROR, SWIFTDPO_FIRST_CHOICE_BEST, 0}
+   SWIFTDPO_UNLISTED_ERROR, SWIFTDPO_FIRST_CHOICE_BEST, 0, SWIFTDPO_TIES_BRESLOW}
 void swiftdpo_plackett_luce_options_init(swiftdpo_plackett_luce_options *options);
 
 /** Where results go. Each may be NULL. Arrays of items are laid out as policy_logps is. */
@@ -750,6 +772,7 @@ typedef struct swiftdpo_ranking_results_f32 {
                                  0 where its stage was not observed. Not with num_shared_items. */
   float *grad_ref_logps;    /**< d loss / d log ref of each item. */
   float *hessian_product;   /**< (d^2 loss / d log pi d log pi) u for the `direction` u, in linear time. */
+  double *grad_tie_strengths; /**< d loss / d tie_strengths: num_tie_strengths elements. */
 } swiftdpo_ranking_results_f32;
 
 /** As swiftdpo_ranking_results_f32, in double. */
@@ -762,12 +785,13 @@ typedef struct swiftdpo_ranking_results_f64 {
   double *gradient_weights;
   double *grad_ref_logps;
   double *hessian_product;
+  double *grad_tie_strengths;
 } swiftdpo_ranking_results_f64;
 
 #define SWIFTDPO_RANKING_RESULTS_F32_INIT \
-  {sizeof(swiftdpo_ranking_results_f32), NULL, NULL, NULL, NULL, NULL, NULL, NULL}
+  {sizeof(swiftdpo_ranking_results_f32), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL}
 #define SWIFTDPO_RANKING_RESULTS_F64_INIT \
-  {sizeof(swiftdpo_ranking_results_f64), NULL, NULL, NULL, NULL, NULL, NULL, NULL}
+  {sizeof(swiftdpo_ranking_results_f64), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL}
 void swiftdpo_ranking_results_f32_init(swiftdpo_ranking_results_f32 *results);
 void swiftdpo_ranking_results_f64_init(swiftdpo_ranking_results_f64 *results);
 

@@ -6,7 +6,7 @@ func ranking(
   _ pointer: UnsafePointer<RankingJob>, _ range: Range<Int>, _ workspace: RankingWorkspace
 ) -> FixedOrderSum {
   let job = pointer.pointee
-  let hasStageWeights = job.ranks != nil || job.positionWeights != nil
+  let hasStageWeights = job.hasStageWeights
   if !job.isPlain { workspace.plan.prepare(capacity: workspace.capacity) }
   var sum = FixedOrderSum()
   var start = range.lowerBound

@@ -149,6 +149,11 @@ public struct RankingJob {
   public var top = Int.max
   /// The stages choose the worst item of those left, and lists run from the worst.
   public var choosesWorst = false
+  public var ties = Ties.breslow
+  /// delta_2, delta_3, ... of Davidson's ties, and their gradient.
+  public var tieStrengths: UnsafePointer<Double>?
+  public var numTieStrengths = 0
+  public var gradTieStrengths: UnsafeMutablePointer<Double>?
   /// The factor of each place. Nil: 1.
   public var positionWeights: UnsafeRawPointer?
 
@@ -189,10 +194,13 @@ public struct RankingJob {
     numSharedItems > 0 ? Range(uncheckedBounds: (0, numSharedItems)) : entries(group)
   }
 
+  /// Stages do not count once each.
+  @_transparent public var hasStageWeights: Bool { ranks != nil || positionWeights != nil || ties != .breslow }
+
   /// All groups are full rankings of the same number of items.
   @_transparent public var isPlain: Bool {
-    offsets == nil && ranks == nil && numSharedItems == 0 && unlisted == .none && top == Int.max
-      && positionWeights == nil
+    offsets == nil && numSharedItems == 0 && unlisted == .none && top == Int.max
+      && !hasStageWeights
   }
 }
 

@@ -27,6 +27,11 @@ public struct RankingPlan {
   /// The size of a plan's memory, a multiple of 64.
   public static func bytes(capacity: Int) -> Int { 256 &* capacity &+ (8 &* (capacity &+ 2) &+ 63) & ~63 }
 
+  /// A weight of the first lane.
+  public func weight(_ array: UnsafeMutablePointer<F64x8>, _ step: Int) -> Double {
+    UnsafeRawPointer(array).load(fromByteOffset: 64 &* step, as: Double.self)
+  }
+
   /// To be called once, before the first lane is filled.
   public func prepare(capacity: Int) { scratch.initialize(repeating: 0, count: capacity &+ 2) }
 
@@ -50,7 +55,7 @@ public struct RankingPlan {
       for rank in 0...entries.count &+ 1 { scratch[rank] = 0 }
     } else {
       for place in 0..<listed { order[8 &* (count &- 1 &- place) &+ lane] = item(entries.lowerBound &+ place) }
-      if job.pointee.positionWeights != nil { weighPlaces(job, ranked, count, lane) }
+      if job.pointee.hasStageWeights { weighPlaces(job, ranked, count, lane) }
     }
     if count > listed { appendUnlisted(items, listed, count, lane) }
     let observed = ranked < job.pointee.top ? ranked : job.pointee.top

@@ -13,6 +13,11 @@ public struct RankingWorkspace {
   public let chosen: UnsafeMutablePointer<F64x8>
   public let another: UnsafeMutablePointer<F64x8>
 
+  /// The same memory as 40 plain numbers for each step.
+  public var numbers: UnsafeMutablePointer<Double> {
+    UnsafeMutableRawPointer(policy).assumingMemoryBound(to: Double.self)
+  }
+
   private static var arrays: Int { 5 }
 
   /// Bytes for groups of up to `capacity` items, a multiple of 64.

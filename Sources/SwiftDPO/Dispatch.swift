@@ -55,8 +55,10 @@ public func swiftdpo_load(_ table: UnsafeMutableRawPointer!) -> Int32 {
 
 /// The kernels chosen at load.
 var kernels: KernelTable {
-  @inline(__always) _read { yield chosen_kernels().assumingMemoryBound(to: KernelTable.self).pointee }
+  @inline(__always) _read { yield chosenKernels.pointee }
 }
+
+var chosenKernels: UnsafePointer<KernelTable> { chosen_kernels().assumingMemoryBound(to: KernelTable.self) }
 
 extension StaticString {
   var cString: UnsafePointer<CChar> { UnsafeRawPointer(utf8Start).assumingMemoryBound(to: CChar.self) }

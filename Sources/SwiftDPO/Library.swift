@@ -58,6 +58,8 @@ private func rule(behind status: swiftdpo_status) -> StaticString {
   case SWIFTDPO_ERROR_CHOICE_OF_INPUT: "these arguments exclude each other, or one needs another"
   case SWIFTDPO_ERROR_UNLISTED: "a ranking must list all items, unless unlisted says what the others did"
   case SWIFTDPO_ERROR_LENGTH: "a number of tokens must be at least 0"
+  case SWIFTDPO_ERROR_TIE: "too many items are tied: 10 for averages, 1 more than there are tie_strengths for Davidson"
+  case SWIFTDPO_ERROR_TIE_STRENGTH: "a tie strength must be finite and above 0"
   case SWIFTDPO_ERROR_OUT_OF_MEMORY: "temporary memory could not be had"
   default: "unknown status"
   }

@@ -1,4 +1,3 @@
-import CPlatform
 import CSwiftDPO
 import Elementary
 import Preference
@@ -33,6 +32,7 @@ private func plackettLuceLoss<P: Rankings, R: RankingResults>(
   let scale = try checkReduction(options.reduction, count: groups)
   let refuseNonfinite = try checkNonfinitePolicy(options.nonfinite)
   let unlisted = try checkUnlisted(options.unlisted)
+  let ties = try checkTies(options.ties)
   let choosesWorst = try checkFirstChoice(options.first_choice)
 
   var ledger = Ledger()
@@ -55,12 +55,18 @@ private func plackettLuceLoss<P: Rankings, R: RankingResults>(
   job.positionWeights = try ledger.optionalInput(rankings.position_weights, type, places, "position_weights")
   job.direction = try ledger.optionalInput(rankings.direction, type, items, "direction")
 
+  job.ties = ties
+  job.tieStrengths = try ledger.optionalInput(rankings.tie_strengths, rankings.num_tie_strengths, "tie_strengths")
+  job.numTieStrengths = ties == .davidson ? rankings.num_tie_strengths : 0
+
   let loss = try ledger.result(results.loss, 1, "loss")
   job.losses = try ledger.result(results.losses, type, groups, "losses")
   job.gradPolicy = try ledger.result(results.grad_policy_logps, type, items, "grad_policy_logps")
   job.rewards = try ledger.result(results.rewards, type, items, "rewards")
   job.gradientWeights = try ledger.result(results.gradient_weights, type, items, "gradient_weights")
   job.gradReference = try ledger.result(results.grad_ref_logps, type, items, "grad_ref_logps")
+  job.gradTieStrengths = try ledger.result(
+    results.grad_tie_strengths, job.numTieStrengths, "grad_tie_strengths")
   job.hessianProduct = try ledger.result(results.hessian_product, type, items, "hessian_product")
 
   if shared > 0 {
@@ -68,6 +74,10 @@ private func plackettLuceLoss<P: Rankings, R: RankingResults>(
     try require(results.gradient_weights == nil, SWIFTDPO_ERROR_CHOICE_OF_INPUT, "gradient_weights")
   } else {
     try require(job.rankings == nil || job.ranks == nil, SWIFTDPO_ERROR_CHOICE_OF_INPUT, "ranks")
+  }
+  if ties != .breslow {
+    try require(results.gradient_weights == nil, SWIFTDPO_ERROR_CHOICE_OF_INPUT, "gradient_weights")
+    try require(results.hessian_product == nil, SWIFTDPO_ERROR_CHOICE_OF_INPUT, "hessian_product")
   }
   try require(
     job.hessianProduct == nil || job.direction != nil, SWIFTDPO_ERROR_NULL_POINTER, "direction")
@@ -78,6 +88,7 @@ private func plackettLuceLoss<P: Rankings, R: RankingResults>(
   try checkFinite(job.direction, type, items, "direction")
   try checkRankings(job)
   try checkRanks(job)
+  try checkTieStrengths(job)
   if refuseNonfinite {
     try checkFinite(job.policy, type, items, "policy_logps")
     try checkFinite(job.reference, type, items, "ref_logps")
@@ -88,11 +99,7 @@ private func plackettLuceLoss<P: Rankings, R: RankingResults>(
   job.choosesWorst = choosesWorst
   if options.top > 0 { job.top = options.top }
 
-  let sum = try withWorkspace(shared > largest ? shared : largest) { workspace in
-    if !job.isPlain { clearResults(of: job, items) }
-    kernels.rankingRewards(&job, 0..<groups)
-    return kernels.ranking(&job, 0..<groups, workspace)
-  }
+  let sum = try evaluate(&job, capacity: shared > largest ? shared : largest, items: items)
   loss?.pointee = reduced(sum, scale)
 }
 
@@ -112,34 +119,4 @@ private func countEntries(
     if Int(size) > largest { largest = Int(size) }
   }
   return (Int(offsets[groups]), largest)
-}
-
-/// Items that no list names get no gradient, and sums over lists begin at 0.
-private func clearResults(of job: RankingJob, _ items: Int) {
-  let bytes = items * job.type.stride
-  if let results = job.gradPolicy { memset(results, 0, bytes) }
-  if let results = job.gradReference { memset(results, 0, bytes) }
-  if let results = job.gradientWeights { memset(results, 0, bytes) }
-  if let results = job.hessianProduct { memset(results, 0, bytes) }
-}
-
-/// A workspace for groups of `size` items: on the stack for groups of ordinary size.
-private func withWorkspace(
-  _ size: Int, _ body: (RankingWorkspace) -> FixedOrderSum
-) throws(Fault) -> FixedOrderSum {
-  if size <= 64 {
-    // A little more than `bytes(capacity: 64)`, so that it can be aligned.
-    var memory = InlineArray<4800, UInt64>(repeating: 0)
-    return withUnsafeMutablePointer(to: &memory) { pointer in
-      let aligned = UnsafeMutableRawPointer(bitPattern: (UInt(bitPattern: pointer) + 63) & ~63)!
-      return body(RankingWorkspace(capacity: 64, memory: aligned))
-    }
-  }
-  // Within the address space: the items themselves are.
-  let tooMany = size > Int.max / 1024
-  guard !tooMany, let memory = aligned_alloc(64, RankingWorkspace.bytes(capacity: size)) else {
-    throw Fault(SWIFTDPO_ERROR_OUT_OF_MEMORY, "group_size")
-  }
-  defer { free(memory) }
-  return body(RankingWorkspace(capacity: size, memory: memory))
 }

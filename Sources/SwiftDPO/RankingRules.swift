@@ -21,6 +21,30 @@ func checkFirstChoice(_ choice: swiftdpo_first_choice) throws(Fault) -> Bool {
   }
 }
 
+func checkTies(_ ties: swiftdpo_ties) throws(Fault) -> Ties {
+  switch ties {
+  case SWIFTDPO_TIES_BRESLOW: return .breslow
+  case SWIFTDPO_TIES_EFRON: return .efron
+  case SWIFTDPO_TIES_AVERAGE: return .average
+  case SWIFTDPO_TIES_DAVIDSON: return .davidson
+  default: throw Fault(SWIFTDPO_ERROR_FLAG, "ties")
+  }
+}
+
+/// Strengths of ties of 2, 3, ... items.
+func checkTieStrengths(_ job: RankingJob) throws(Fault) {
+  guard job.ties == .davidson else { return }
+  let tooMany = job.numTieStrengths < 0 || job.numTieStrengths >= Ties.mostStrengths
+  try require(!tooMany, SWIFTDPO_ERROR_COUNT, "num_tie_strengths")
+  guard let strengths = job.tieStrengths else {
+    return try require(job.numTieStrengths == 0, SWIFTDPO_ERROR_NULL_POINTER, "tie_strengths")
+  }
+  for index in 0..<job.numTieStrengths {
+    let isStrength = strengths[index] > 0 && strengths[index].isFinite
+    try require(isStrength, SWIFTDPO_ERROR_TIE_STRENGTH, "tie_strengths", at: index)
+  }
+}
+
 /// Each list names items of its group, none twice, and all of them unless `unlisted` says what the others did: only then
 /// may it end early.
 func checkRankings(_ job: RankingJob) throws(Fault) {

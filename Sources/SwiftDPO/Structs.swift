@@ -56,6 +56,8 @@ protocol Rankings: GrowableStruct {
   var num_position_weights: Int { get }
   var num_shared_items: Int { get }
   var direction: UnsafePointer<Value>! { get }
+  var tie_strengths: UnsafePointer<Double>! { get }
+  var num_tie_strengths: Int { get }
 }
 
 protocol RankingResults: GrowableStruct {
@@ -67,6 +69,7 @@ protocol RankingResults: GrowableStruct {
   var gradient_weights: UnsafeMutablePointer<Value>! { get }
   var grad_ref_logps: UnsafeMutablePointer<Value>! { get }
   var hessian_product: UnsafeMutablePointer<Value>! { get }
+  var grad_tie_strengths: UnsafeMutablePointer<Double>! { get }
 }
 
 extension GrowableStruct {

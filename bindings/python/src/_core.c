@@ -42,7 +42,8 @@ static PyMethodDef methods[] = {
     FAST(bco_delta_add, "($module, policy_logps, ref_logps, beta, /)"),
     FAST(udm_weights, "($module, probabilities, /)"),
     FAST(plackett_luce_loss, "($module, policy_logps, ref_logps, beta, weights, position_weights, direction, rankings, "
-                             "ranks, offsets, reduction, nonfinite, unlisted, first_choice, top, shared, /)"),
+                             "ranks, offsets, tie_strengths, reduction, nonfinite, unlisted, first_choice, top, "
+                             "ties, shared, /)"),
     FAST(sequence_logps, "($module, logits, labels, options, by_products, /)"),
     FAST(sequence_logps_backward,
          "($module, logits, labels, options, grad_logps, log_normalizers, out, vocab_start, /)"),

@@ -226,6 +226,6 @@ PyObject *head_results(double loss, swiftdpo_reduction reduction, PyArrayObject 
   }
   PyTuple_SetItem(results, 0, reduced);
   for (size_t i = 0; i < count; i++)
-    PyTuple_SetItem(results, (Py_ssize_t)i + 1, (PyObject *)arrays[i]);
+    PyTuple_SetItem(results, (Py_ssize_t)i + 1, arrays[i] == NULL ? Py_NewRef(Py_None) : (PyObject *)arrays[i]);
   return results;
 }

@@ -69,7 +69,8 @@ void release_arrays(PyArrayObject **arrays, size_t count);
 /** A tuple of arrays, with None for NULL. */
 PyObject *tuple_of_arrays(PyArrayObject *const *arrays, size_t count);
 
-/** (loss, losses, ...) from a head's arrays, losses first, which it takes over. Unreduced, the loss is the losses. */
+/** (loss, losses, ...) from a head's arrays, losses first, which it takes over; NULL is None. Unreduced, the loss is the
+ * losses. */
 PyObject *head_results(double loss, swiftdpo_reduction reduction, PyArrayObject **arrays, size_t count);
 
 static inline void *data_of(PyArrayObject *array) { return array == NULL ? NULL : PyArray_DATA(array); }
@@ -90,6 +91,7 @@ int take_flag(int32_t *flag, PyObject *object, const char *name);
 int take_reduction(swiftdpo_reduction *reduction, PyObject *object);
 int take_nonfinite(swiftdpo_nonfinite *nonfinite, PyObject *object);
 int take_unlisted(swiftdpo_unlisted *unlisted, PyObject *object);
+int take_ties(swiftdpo_ties *ties, PyObject *object);
 int take_first_choice(swiftdpo_first_choice *first_choice, PyObject *object);
 
 /** An integer above 0. */

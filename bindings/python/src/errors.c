@@ -28,6 +28,8 @@ static const char *python_name(const char *field) {
     return "policy_logps.shape[-1]";
   if (strcmp(field, "num_position_weights") == 0)
     return "position_weights.shape[0]";
+  if (strcmp(field, "num_tie_strengths") == 0)
+    return "tie_strengths.shape[0]";
   if (strcmp(field, "vocab_size") == 0)
     return "logits.shape[-1]";
   if (strcmp(field, "logit_scale") == 0)

@@ -106,6 +106,14 @@ int take_first_choice(swiftdpo_first_choice *first_choice, PyObject *object) {
   return choice < 0 ? -1 : 0;
 }
 
+int take_ties(swiftdpo_ties *ties, PyObject *object) {
+  static const char *const choices[] = {"breslow", "efron", "average", "davidson", NULL}; /* as swiftdpo_ties counts */
+  int choice = take_choice(object, "ties", choices, "'breslow', 'efron', 'average' or 'davidson'");
+  if (choice >= 0)
+    *ties = (swiftdpo_ties)choice;
+  return choice < 0 ? -1 : 0;
+}
+
 int take_positive(size_t *count, PyObject *object, const char *name) {
   int64_t number;
   if (take_int64(&number, object, name) < 0)

@@ -1,9 +1,9 @@
 /* swiftdpo_plackett_luce_loss_*: ranked lists of responses. */
 #include "core.h"
 
-enum { POLICY, REF, BETA, WEIGHTS, POSITION_WEIGHTS, DIRECTION, RANKINGS, RANKS, OFFSETS, NUM_INPUTS };
+enum { POLICY, REF, BETA, WEIGHTS, POSITION_WEIGHTS, DIRECTION, RANKINGS, RANKS, OFFSETS, TIE_STRENGTHS, NUM_INPUTS };
 enum { NUM_FLOATS = RANKINGS };
-enum { LOSSES, REWARDS, GRAD_POLICY, GRADIENT_WEIGHTS, HESSIAN_PRODUCT, NUM_OUTPUTS };
+enum { LOSSES, REWARDS, GRAD_POLICY, GRADIENT_WEIGHTS, HESSIAN_PRODUCT, GRAD_TIE_STRENGTHS, NUM_OUTPUTS };
 
 /** A batch's layout, and where its groups come from. */
 typedef struct {
@@ -12,11 +12,12 @@ typedef struct {
   npy_intp group_shape[1];
 } layout;
 
+static size_t size_of(PyArrayObject *array) { return array == NULL ? 0 : (size_t)PyArray_SIZE(array); }
+
 #define DEFINE_CALL(DTYPE) \
   static swiftdpo_status call_##DTYPE(const operand *in, const layout *sizes, \
                                       const swiftdpo_plackett_luce_options *options, double *loss, \
                                       PyArrayObject *const *out, swiftdpo_culprit *culprit) { \
-    PyArrayObject *places = in[POSITION_WEIGHTS].array; \
     const swiftdpo_rankings_##DTYPE rankings = { \
         .struct_size = sizeof rankings, \
         .num_groups = sizes->num_groups, \
@@ -28,10 +29,12 @@ typedef struct {
         .weights = data_of(in[WEIGHTS].array), \
         .offsets = data_of(in[OFFSETS].array), \
         .ranks = data_of(in[RANKS].array), \
-        .position_weights = data_of(places), \
-        .num_position_weights = places == NULL ? 0 : (size_t)PyArray_SIZE(places), \
+        .position_weights = data_of(in[POSITION_WEIGHTS].array), \
+        .num_position_weights = size_of(in[POSITION_WEIGHTS].array), \
         .num_shared_items = sizes->num_shared_items, \
         .direction = data_of(in[DIRECTION].array), \
+        .tie_strengths = data_of(in[TIE_STRENGTHS].array), \
+        .num_tie_strengths = size_of(in[TIE_STRENGTHS].array), \
     }; \
     const swiftdpo_ranking_results_##DTYPE results = { \
         .struct_size = sizeof results, \
@@ -39,8 +42,9 @@ typedef struct {
         .losses = data_of(out[LOSSES]), \
         .grad_policy_logps = data_of(out[GRAD_POLICY]), \
         .rewards = data_of(out[REWARDS]), \
-        .gradient_weights = sizes->num_shared_items > 0 ? NULL : data_of(out[GRADIENT_WEIGHTS]), \
+        .gradient_weights = data_of(out[GRADIENT_WEIGHTS]), \
         .hessian_product = data_of(out[HESSIAN_PRODUCT]), \
+        .grad_tie_strengths = data_of(out[GRAD_TIE_STRENGTHS]), \
     }; \
     return swiftdpo_plackett_luce_loss_##DTYPE(&rankings, options, &results, culprit); \
   }
@@ -107,14 +111,15 @@ static int check_shapes(const operand *in, int shared, layout *sizes) {
     } else if (i == BETA || i == WEIGHTS) {
       if (check_shape(&in[i], sizes->group_ndim, sizes->group_shape, "an element for each group") < 0)
         return -1;
-    } else if (i == POSITION_WEIGHTS && in[i].array != NULL && check_ndim(&in[i], 1, 1, "1, one for each place") < 0) {
-      return -1;
+    } else if (i == POSITION_WEIGHTS || i == TIE_STRENGTHS) {
+      if (in[i].array != NULL && check_ndim(&in[i], 1, 1, "1") < 0)
+        return -1;
     }
   }
   return 0;
 }
 
-/** The arguments: the inputs in their order, then reduction, nonfinite, unlisted, first_choice, top, shared. */
+/** The arguments: the inputs in their order, then reduction, nonfinite, unlisted, first_choice, top, ties, shared. */
 static int take(operand *in, swiftdpo_plackett_luce_options *options, layout *sizes, PyObject *const *args) {
   PyObject *const *choices = args + NUM_INPUTS;
   PyObject *arrays[NUM_FLOATS];
@@ -129,10 +134,13 @@ static int take(operand *in, swiftdpo_plackett_luce_options *options, layout *si
   if (choices[4] != Py_None && take_positive(&options->top, choices[4], "top") < 0)
     return -1;
   int32_t shared;
-  if (take_flag(&shared, choices[5], "shared") < 0 || take_floats(in, arrays, NUM_FLOATS, 1) < 0)
+  if (take_ties(&options->ties, choices[5]) < 0 || take_flag(&shared, choices[6], "shared") < 0)
+    return -1;
+  if (take_floats(in, arrays, NUM_FLOATS, 1) < 0)
     return -1;
   for (int i = RANKINGS; i < NUM_INPUTS; i++) {
-    if (args[i] != Py_None && take_converted(&in[i], args[i], NPY_INT64) < 0)
+    int type = i == TIE_STRENGTHS ? NPY_DOUBLE : NPY_INT64;
+    if (args[i] != Py_None && take_converted(&in[i], args[i], type) < 0)
       return -1;
   }
   return check_shapes(in, shared, sizes);
@@ -149,21 +157,35 @@ PyObject *core_plackett_luce_loss(PyObject *Py_UNUSED(module), PyObject *const *
       {"rankings", "rankings", NULL},
       {"ranks", "ranks", NULL},
       {"offsets", "offsets", NULL},
+      {"tie_strengths", "tie_strengths", NULL},
   };
   swiftdpo_plackett_luce_options options = SWIFTDPO_PLACKETT_LUCE_OPTIONS_INIT;
   PyArrayObject *out[NUM_OUTPUTS] = {NULL};
   PyObject *results = NULL;
   layout sizes;
 
-  if (expect_arguments("plackett_luce_loss", nargs, NUM_INPUTS + 6) < 0 || take(in, &options, &sizes, args) < 0)
+  if (expect_arguments("plackett_luce_loss", nargs, NUM_INPUTS + 7) < 0 || take(in, &options, &sizes, args) < 0)
     goto done;
   PyArrayObject *policy = in[POLICY].array;
   int ndim = PyArray_NDIM(policy), type = PyArray_TYPE(policy);
-  int count = in[DIRECTION].array == NULL ? HESSIAN_PRODUCT : NUM_OUTPUTS;
   if (new_arrays(&out[LOSSES], 1, sizes.group_ndim, sizes.group_shape, type) < 0)
     goto done;
-  if (new_arrays(&out[REWARDS], (size_t)(count - REWARDS), ndim, PyArray_DIMS(policy), type) < 0)
-    goto done;
+  /* What a call does not give stays NULL, and is None. */
+  const int given[NUM_OUTPUTS] = {
+      [REWARDS] = 1,
+      [GRAD_POLICY] = 1,
+      [GRADIENT_WEIGHTS] = options.ties == SWIFTDPO_TIES_BRESLOW && sizes.num_shared_items == 0,
+      [HESSIAN_PRODUCT] = in[DIRECTION].array != NULL,
+  };
+  for (int i = REWARDS; i < GRAD_TIE_STRENGTHS; i++) {
+    if (given[i] && new_arrays(&out[i], 1, ndim, PyArray_DIMS(policy), type) < 0)
+      goto done;
+  }
+  if (options.ties == SWIFTDPO_TIES_DAVIDSON) {
+    npy_intp strengths = (npy_intp)size_of(in[TIE_STRENGTHS].array);
+    if (new_arrays(&out[GRAD_TIE_STRENGTHS], 1, 1, &strengths, NPY_DOUBLE) < 0)
+      goto done;
+  }
 
   double loss = 0;
   swiftdpo_culprit culprit = {NULL, 0};
@@ -172,7 +194,7 @@ PyObject *core_plackett_luce_loss(PyObject *Py_UNUSED(module), PyObject *const *
   regain_gil(released);
 
   if (status == SWIFTDPO_OK)
-    results = head_results(loss, options.reduction, out, (size_t)count);
+    results = head_results(loss, options.reduction, out, NUM_OUTPUTS);
   else
     raise_status(status, &culprit, in, NUM_INPUTS);
 done:

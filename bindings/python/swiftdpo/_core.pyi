@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ._typing import ArrayLike, FirstChoice, FloatArray, LogpsOptions, Nonfinite, Reduction, Unlisted
+from ._typing import ArrayLike, FirstChoice, FloatArray, LogpsOptions, Nonfinite, Reduction, Ties, Unlisted
 
 _Doubles = npt.NDArray[np.float64]
 
@@ -59,11 +59,13 @@ def plackett_luce_loss(
     rankings: ArrayLike | None,
     ranks: ArrayLike | None,
     offsets: ArrayLike | None,
+    tie_strengths: ArrayLike | None,
     reduction: Reduction,
     nonfinite: Nonfinite,
     unlisted: Unlisted,
     first_choice: FirstChoice,
     top: int | None,
+    ties: Ties,
     shared: bool,
     /,
 ) -> tuple[Any, ...]: ...

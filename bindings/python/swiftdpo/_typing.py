@@ -22,6 +22,7 @@ Reduction: TypeAlias = Literal["mean", "sum", "none"]
 Nonfinite: TypeAlias = Literal["error", "propagate"]
 Unlisted: TypeAlias = Literal["error", "absent", "remain"]
 FirstChoice: TypeAlias = Literal["best", "worst"]
+Ties: TypeAlias = Literal["breslow", "efron", "average", "davidson"]
 
 
 class LogpsOptions(TypedDict, total=False):

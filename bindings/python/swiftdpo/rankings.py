@@ -2,8 +2,11 @@
 
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from . import _core
-from ._typing import ArrayLike, FirstChoice, FloatArray, Nonfinite, Reduction, Unlisted
+from ._typing import ArrayLike, FirstChoice, FloatArray, Nonfinite, Reduction, Ties, Unlisted
 
 
 class PlackettLuceLoss(NamedTuple):
@@ -17,9 +20,13 @@ class PlackettLuceLoss(NamedTuple):
     """(B, K): score of each item, beta * (log pi(y|x) - log ref(y|x))."""
     grad_policy_logps: FloatArray
     """(B, K): d loss / d log pi of each item; with ``reduction="none"`` of the sum of the losses."""
-    gradient_weights: FloatArray
+    gradient_weights: FloatArray | None
     """(B, K): the probability that the stage at which the item is chosen picks another one; 0 where that was
-    not observed."""
+    not observed. None unless `ties` is "breslow"."""
+    hessian_product: FloatArray | None = None
+    """None: see `plackett_luce_hessian_product`."""
+    grad_tie_strengths: npt.NDArray[np.float64] | None = None
+    """(D - 1,): d loss / d `tie_strengths`; None unless `ties` is "davidson"."""
 
     @property
     def grad_ref_logps(self) -> FloatArray:
@@ -40,6 +47,8 @@ def plackett_luce_loss(
     offsets: ArrayLike | None = None,
     weights: ArrayLike | None = None,
     position_weights: ArrayLike | None = None,
+    ties: Ties = "breslow",
+    tie_strengths: ArrayLike | None = None,
     reduction: Reduction = "mean",
     nonfinite: Nonfinite = "error",
 ) -> PlackettLuceLoss:
@@ -68,7 +77,14 @@ def plackett_luce_loss(
     ranks : (B, K) int64 or int32, optional
         Instead of `rankings`, the rank of each item: 1 is the best, equal ranks are ties (only order and
         equality count); 0 is unranked, below all that are ranked, in an unknown order; -1 did not take part.
-        d items that are tied are chosen from the same set (Breslow [5]_): d LSE - sum of their scores.
+    ties : "breslow", "efron", "average" or "davidson"
+        How d items of equal rank are chosen from all that are left, whose worths exp(s) have the sum A, T being
+        that of the d: with the product of e / A [5]_; of e / (A - l T / d) for l < d [8]_; with the mean, over
+        all d! orders, of the probability to choose them in that order, exactly (d at most 10); or as a set, with
+        probabilities proportional to delta_d times the geometric mean of their worths [9]_.
+    tie_strengths : (D - 1,), optional
+        delta_2, ..., delta_D > 0 of ``ties="davidson"``, D at most 8, the largest number of items that may be
+        tied; delta_1 is 1.
     top : int, optional
         Only the first `top` choices of each group were observed. Ties count if their first place is one.
     unlisted : "error", "absent" or "remain"
@@ -118,6 +134,10 @@ def plackett_luce_loss(
     .. [6] Marley and Louviere, "Some probabilistic models of best, worst, and best-worst choices", Journal of
        Mathematical Psychology 49(6), 2005.
     .. [7] Lan et al., "Position-Aware ListMLE: A Sequential Learning Process for Ranking", UAI 2014.
+    .. [8] Efron, "The Efficiency of Cox's Likelihood Function for Censored Data", JASA 72(359), 1977.
+    .. [9] Turner et al., "Modelling rankings in R: the PlackettLuce package", Computational Statistics 35,
+       2020, after Davidson, "On Extending the Bradley-Terry Model to Accommodate Ties in Paired Comparison
+       Experiments", JASA 65(329), 1970.
 
     Examples
     --------
@@ -140,11 +160,13 @@ def plackett_luce_loss(
             rankings,
             ranks,
             offsets,
+            tie_strengths,
             reduction,
             nonfinite,
             unlisted,
             first_choice,
             top,
+            ties,
             False,
         )
     )
@@ -191,12 +213,14 @@ def plackett_luce_hessian_product(
         rankings,
         ranks,
         offsets,
+        None,
         reduction,
         "error",
         unlisted,
         first_choice,
         top,
+        "breslow",
         False,
     )
-    product: FloatArray = results[-1]
+    product: FloatArray = results[5]
     return product

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -71,3 +73,44 @@ def exact_gradient(scores, *arguments, **options) -> np.ndarray:
         difference = exact_loss(above, *arguments, **options) - exact_loss(below, *arguments, **options)
         gradient[item] = difference / (2 * step)
     return gradient
+
+
+def efron(worths, block, left):
+    """As Breslow's, but the l-th of d choices finds a share l / d of the ties' own sum gone."""
+    others = sum((worths[item] for item in left if item not in block), mp.mpf(0))
+    own, size = sum(worths[block], mp.mpf(0)), len(block)
+    shares = (log(others + own * (size - chosen) / size) for chosen in range(size))
+    return sum(shares, mp.mpf(0)) - sum((log(worths[item]) for item in block), mp.mpf(0))
+
+
+def average(worths, block, left):
+    """-log of the mean, over all orders of the ties, of the product of one softmax for each choice."""
+    total = mp.mpf(0)
+    for order in itertools.permutations(block):
+        remaining, probability = list(left), mp.mpf(1)
+        for item in order:
+            probability *= worths[item] / sum(worths[remaining], mp.mpf(0))
+            remaining.remove(item)
+        total += probability
+    return -log(total / math.factorial(len(block)))
+
+
+def davidson(strengths):
+    """The tie of a set among all sets of at most len(strengths) + 1 items."""
+    delta = [
+        None,
+        mp.mpf(1),
+        *(strength if isinstance(strength, mp.mpf) else mp.mpf(float(strength)) for strength in strengths),
+    ]
+
+    def strength(chosen, worths):
+        product = mp.mpf(1)
+        for item in chosen:
+            product *= worths[item]
+        return delta[len(chosen)] * mp.root(product, len(chosen))
+
+    def ties(worths, block, left):
+        sets = (chosen for size in range(1, len(delta)) for chosen in itertools.combinations(left, size))
+        return -log(strength(block, worths) / sum((strength(chosen, worths) for chosen in sets), mp.mpf(0)))
+
+    return ties

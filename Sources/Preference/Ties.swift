@@ -1,0 +1,277 @@
+// Items that a ranking ties. d of them, the set T, are chosen from the set A of all that are left, with worths
+// e_i = exp(s_i), whose sum over A without T is R.
+//
+//     Breslow      - log of the product over T of e_i / (R + sum over T of e)                   (PlackettLuce.swift)
+//     Efron        - log of the product over l < d of e_l / (R + (1 - l/d) sum over T of e)     (Efron 1977)
+//     average      - log of the mean, over all d! orders of T, of the probability to choose them in that order
+//     Davidson     - log of f(T) / sum of f(S) over the subsets S of A with at most D items,
+//                  f(S) = delta_|S| (product over S of e_i)^(1/|S|), delta_1 = 1
+//                  (Davidson 1970; Turner, van Etten, Firth and Kosmidis 2020)
+//
+// Everything is held relative to the largest score in A, so that nothing overflows.
+
+/// How items that a ranking ties are chosen.
+public enum Ties: UInt8 {
+  case breslow
+  case efron
+  case average
+  case davidson
+
+  /// The most items that may be tied: `average` visits all subsets of a tie, `davidson` holds D (D + 1) / 2 numbers for
+  /// each item.
+  public static var mostAveraged: Int { 10 }
+  public static var mostStrengths: Int { 8 }
+}
+
+/// One group whose ties are not Breslow's. Arrays have an element for each step, from the last place to the first.
+public struct TiedRanking {
+  private let kernels: UnsafePointer<KernelTable>
+  private let plan: RankingPlan
+  private let ties: Ties
+  public let scores: UnsafeMutablePointer<Double>
+  /// d loss / d score.
+  public let slopes: UnsafeMutablePointer<Double>
+  /// The largest score from the last place up to a step.
+  private let largest: UnsafeMutablePointer<Double>
+  /// What the stage of a tie asks of the worths behind it, relative to `largest`.
+  private let asks: UnsafeMutablePointer<Double>
+  /// Davidson: the polynomials of the items behind each step, relative to `largest`.
+  private let polynomials: UnsafeMutablePointer<Double>
+
+  public init(
+    _ ties: Ties, _ workspace: RankingWorkspace, _ kernels: UnsafePointer<KernelTable>
+  ) {
+    self.ties = ties
+    self.kernels = kernels
+    plan = workspace.plan
+    scores = workspace.numbers
+    slopes = scores + workspace.capacity
+    largest = slopes + workspace.capacity
+    asks = largest + workspace.capacity
+    polynomials = asks + workspace.capacity
+  }
+
+  private func exp(_ x: Double) -> Double { kernels.pointee.exp(x) }
+  private func log(_ x: Double) -> Double { kernels.pointee.log(x) }
+
+  /// log(1 + x) for x >= 0: what rounding does to 1 + x, it does to the quotient, too (Kahan).
+  private func log1p(_ x: Double) -> Double {
+    let sum = 1 + x
+    return sum == 1 ? x : log(sum) * (x / (sum - 1))
+  }
+
+  // MARK: Efron and average
+
+  /// The loss of a group whose scores are in place, and its gradient.
+  public func evaluate(steps: Int) -> Double {
+    var loss = 0.0
+    var maximum = -Double.infinity
+    var sum = 0.0
+    var behind = 0.0  // the sum without the tie at work
+    var first = 0  // where that begins
+    for step in 0..<steps {
+      let score = scores[step]
+      if score > maximum {
+        let factor = exp(maximum - score)
+        sum *= factor
+        behind *= factor
+        maximum = score
+      }
+      largest[step] = maximum
+      slopes[step] = 0
+      asks[step] = 0
+      let pick = plan.weight(plan.picks, step)
+      if pick == 0 || plan.weight(plan.gaps, step) == 0 {
+        behind = sum
+        first = step
+      }
+      sum += exp(score - maximum)
+      if plan.weight(plan.normalizers, step) == 0 { continue }
+      if first == step {
+        loss += pick * single(step, behind, pick)
+      } else if ties == .efron {
+        loss += pick * efron(step, first, behind, pick)
+      } else {
+        loss += pick * average(step, first, behind, pick)
+      }
+    }
+
+    // Back to the last place: what the stages so far have asked of the items that are still to come.
+    var asked = 0.0
+    for step in stride(from: steps &- 1, through: 0, by: -1) {
+      slopes[step] += asked * exp(scores[step] - largest[step])
+      asked += asks[step]
+      if step > 0 && largest[step &- 1] < largest[step] { asked *= exp(largest[step &- 1] - largest[step]) }
+    }
+    return loss
+  }
+
+  /// The stage at `step` asks `amount` of each worth behind the step `first`, relative to the largest here.
+  private func ask(_ amount: Double, _ step: Int, _ first: Int) {
+    asks[first] = amount * exp(largest[first] - largest[step])
+  }
+
+  private func single(_ step: Int, _ behind: Double, _ pick: Double) -> Double {
+    let own = exp(scores[step] - largest[step])
+    slopes[step] -= pick * (behind / (behind + own))
+    ask(pick / (behind + own), step, step)
+    return (largest[step] - scores[step]) + (own == 1 ? log1p(behind) : log(behind + own))
+  }
+
+  private func efron(_ step: Int, _ first: Int, _ behind: Double, _ pick: Double) -> Double {
+    let count = step &- first &+ 1
+    var sum = 0.0
+    var loss = 0.0
+    for item in first...step {
+      sum += exp(scores[item] - largest[step])
+      loss += largest[step] - scores[item]
+    }
+    var asked = 0.0
+    var own = 0.0
+    for chosen in 0..<count {
+      let share = Double(count &- chosen) / Double(count)
+      let total = behind + share * sum
+      loss += log(total)
+      asked += 1 / total
+      own += share / total
+    }
+    for item in first...step { slopes[item] += pick * (own * exp(scores[item] - largest[step]) - 1) }
+    ask(pick * asked, step, first)
+    return loss
+  }
+
+  /// Sums over all orders by way of all subsets: of those that were chosen first, the logarithm of the probability that
+  /// they were; of those that are left, that of their sum. Logarithms, since items of a tie may be far apart.
+  private func average(_ step: Int, _ first: Int, _ behind: Double, _ pick: Double) -> Double {
+    let count = step &- first &+ 1
+    let maximum = largest[step]
+    let subsets = 1 << count
+    var sums = InlineArray<1024, Double>(repeating: 0)  // of what is left when a subset has been chosen
+    var chosen = InlineArray<1024, Double>(repeating: 0)
+    var sumSlopes = InlineArray<1024, Double>(repeating: 0)
+    var chosenSlopes = InlineArray<1024, Double>(repeating: 0)
+    func score(_ item: Int) -> Double { scores[first &+ item] - maximum }
+
+    let full = subsets &- 1
+    sums[full] = behind > 0 ? log(behind) : -.infinity
+    for subset in stride(from: full &- 1, through: 0, by: -1) {
+      let item = (~subset & full).trailingZeroBitCount
+      sums[subset] = logSum(sums[subset | 1 << item], score(item))
+    }
+    for subset in 1..<subsets {
+      var total = -Double.infinity
+      for item in 0..<count where subset >> item & 1 == 1 {
+        let rest = subset ^ 1 << item
+        total = logSum(total, chosen[rest] + (score(item) - sums[rest]))
+      }
+      chosen[subset] = total
+    }
+
+    chosenSlopes[full] = -1
+    for subset in stride(from: full, to: 0, by: -1) where chosenSlopes[subset] != 0 {
+      for item in 0..<count where subset >> item & 1 == 1 {
+        let rest = subset ^ 1 << item
+        let share = chosenSlopes[subset] * exp(chosen[rest] + (score(item) - sums[rest]) - chosen[subset])
+        chosenSlopes[rest] += share
+        sumSlopes[rest] -= share
+        slopes[first &+ item] += pick * share
+      }
+    }
+    for subset in 0..<full {
+      let item = (~subset & full).trailingZeroBitCount
+      let rest = subset | 1 << item
+      slopes[first &+ item] += pick * (sumSlopes[subset] * exp(score(item) - sums[subset]))
+      sumSlopes[rest] += sumSlopes[subset] * exp(sums[rest] - sums[subset])
+    }
+    if behind > 0 { ask(pick * sumSlopes[full] / behind, step, first) }
+    var orders = 0.0
+    for size in 2...count { orders += log(Double(size)) }
+    return orders - chosen[full]
+  }
+
+  /// log(e^x + e^y)
+  private func logSum(_ x: Double, _ y: Double) -> Double {
+    let (high, low) = x > y ? (x, y) : (y, x)
+    return low == -.infinity ? high : high + log1p(exp(low - high))
+  }
+
+  // MARK: Davidson
+
+  /// The loss of a group whose scores are in place, and its gradient. `strengths` are delta_2, ..., delta_D; the gradient
+  /// by them is added to `gradient`, times `weight`.
+  public func evaluate(
+    steps: Int, strengths: UnsafePointer<Double>, count: Int, gradient: UnsafeMutablePointer<Double>, weight: Double
+  ) -> Double {
+    let most = count &+ 1
+    let size = most &* (most &+ 1) / 2
+    func strength(_ tied: Int) -> Double { tied == 1 ? 1 : strengths[tied &- 2] }
+    var loss = 0.0
+    var maximum = -Double.infinity
+    var first = 0
+    // e(k, j), at k (k - 1) / 2 + j - 1: the elementary symmetric polynomial of degree j in the k-th roots of the worths.
+    var current = InlineArray<36, Double>(repeating: 0)
+    for step in 0..<steps {
+      let score = scores[step]
+      if score > maximum {
+        rescale(&current, most, by: maximum - score)
+        maximum = score
+      }
+      largest[step] = maximum
+      slopes[step] = 0
+      asks[step] = 0
+      for index in 0..<size { polynomials[size &* step &+ index] = current[index] }
+      for k in 1...most {
+        let row = k &* (k &- 1) / 2 &- 1
+        let root = exp((score - maximum) / Double(k))
+        for j in stride(from: k, to: 1, by: -1) { current[row &+ j] += root * current[row &+ j &- 1] }
+        current[row &+ 1] += root
+      }
+
+      let pick = plan.weight(plan.picks, step)
+      if pick == 0 || plan.weight(plan.gaps, step) == 0 { first = step }
+      if plan.weight(plan.normalizers, step) == 0 { continue }
+      var total = 0.0
+      for k in 1...most { total += strength(k) * current[k &* (k &+ 1) / 2 &- 1] }
+      let tied = step &- first &+ 1
+      asks[step] = pick / total
+      var below = 0.0
+      for item in first...step {
+        below += maximum - scores[item]
+        slopes[item] -= pick / Double(tied)
+      }
+      loss += pick * (below / Double(tied) + (log(total) - log(strength(tied))))
+      if most > 1 {
+        for k in 2...most { gradient[k &- 2] += weight * (pick * (current[k &* (k &+ 1) / 2 &- 1] / total)) }
+      }
+      if tied > 1 { gradient[tied &- 2] -= weight * (pick / strength(tied)) }
+    }
+
+    // Back to the last place: d loss / d e(k, j) of the items from a step on.
+    var adjoint = InlineArray<36, Double>(repeating: 0)
+    for step in stride(from: steps &- 1, through: 0, by: -1) {
+      let before = polynomials + size &* step
+      for k in 1...most {
+        let row = k &* (k &- 1) / 2 &- 1
+        adjoint[row &+ k] += asks[step] * strength(k)
+        let root = exp((scores[step] - largest[step]) / Double(k))
+        var slope = adjoint[row &+ 1]
+        for j in stride(from: 2, through: k, by: 1) {
+          slope += adjoint[row &+ j] * before[row &+ j &- 1]
+          adjoint[row &+ j &- 1] += root * adjoint[row &+ j]
+        }
+        slopes[step] += slope * root / Double(k)
+      }
+      if step > 0 && largest[step &- 1] < largest[step] {
+        rescale(&adjoint, most, by: largest[step &- 1] - largest[step])
+      }
+    }
+    return loss
+  }
+
+  /// From one reference to another that is `shift` away: worths are products with e^shift.
+  private func rescale(_ polynomials: inout InlineArray<36, Double>, _ most: Int, by shift: Double) {
+    for k in 1...most {
+      for j in 1...k { polynomials[k &* (k &- 1) / 2 &- 1 &+ j] *= exp(shift * Double(j) / Double(k)) }
+    }
+  }
+}
