@@ -18,6 +18,7 @@ worst. `swiftdpo.h` states the contract of each call in full.
 from ._core import __version__
 from ._typing import LogpsOptions
 from .build import BuildInfo, build_info, num_threads, set_num_threads
+from .fit import PlackettLuceFit, Progress, fit_plackett_luce
 from .dpo import DPOLoss, PairMetrics, dpo_loss
 from .logps import RowFlag, SequenceLogps, sequence_logps, sequence_logps_backward
 from .rankings import PlackettLuceLoss, plackett_luce_hessian_product, plackett_luce_loss
@@ -32,7 +33,9 @@ __all__ = [
     "KTOBaseline",
     "LogpsOptions",
     "PairMetrics",
+    "PlackettLuceFit",
     "PlackettLuceLoss",
+    "Progress",
     "RowFlag",
     "SequenceLogps",
     "UnpairedLoss",
@@ -48,6 +51,7 @@ __all__ = [
     "merge_vocab_shards",
     "num_threads",
     "orpo_loss",
+    "fit_plackett_luce",
     "plackett_luce_hessian_product",
     "plackett_luce_loss",
     "sequence_logps",

@@ -1,0 +1,404 @@
+"""Worths of items from rankings alone: maximum likelihood and maximum a posteriori under Plackett-Luce."""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _core
+from ._typing import FirstChoice, Ties, Unlisted
+
+_Vector = npt.NDArray[np.float64]
+_Indices = npt.NDArray[np.int64]
+
+
+class Progress(NamedTuple):
+    """Where a fit stands after a step of Newton's method."""
+
+    iteration: int
+    objective: float
+    """Negative log-likelihood plus the prior's penalty."""
+    gradient_norm: float
+    """The largest element of its gradient, in size."""
+    seconds: float
+    """Since the fit began."""
+
+
+class PlackettLuceFit(NamedTuple):
+    """What `fit_plackett_luce` returns."""
+
+    log_worths: _Vector
+    """(n,): the log-worth of each item; their mean is 0."""
+    log_likelihood: float
+    """Of the rankings, without the prior."""
+    standard_errors: _Vector | None
+    """(n,): of the log-worths, from the inverse of the Hessian where their mean is held at 0."""
+    tie_strengths: _Vector
+    """(D - 1,): the strengths of Davidson's ties; empty for other ties."""
+    converged: bool
+    """Whether the gradient fell below the tolerance; else `message` says why not."""
+    gradient_norm: float
+    """The largest element of the objective's gradient, in size."""
+    iterations: int
+    """Steps of Newton's method."""
+    evaluations: int
+    """Of the loss and its gradient, and of products with the Hessian."""
+    message: str
+
+
+def fit_plackett_luce(
+    rankings: Iterable[Sequence[int]],
+    num_items: int | None = None,
+    *,
+    ranks: Iterable[Sequence[int]] | None = None,
+    unlisted: Unlisted = "absent",
+    first_choice: FirstChoice = "best",
+    top: int | None = None,
+    weights: npt.ArrayLike | None = None,
+    prior_variance: float | None = None,
+    ties: Ties = "breslow",
+    max_tie: int = 2,
+    tolerance: float = 1e-8,
+    max_iterations: int = 100,
+    standard_errors: bool = True,
+    progress: Callable[[Progress], object] | None = None,
+) -> PlackettLuceFit:
+    """Log-worths of items under which rankings of them are most likely.
+
+    A ranking is drawn from the best item on, each choice falling on one of the items that are left with a
+    probability proportional to exp(log-worth). The worths maximise the likelihood of all rankings, or, with a
+    prior, the posterior. By Newton's method, each step solved by conjugate gradients on products with the
+    Hessian [1]_, which cost as much as a gradient.
+
+    Parameters
+    ----------
+    rankings : sequence of sequences of int
+        Items 0..n-1, best first.
+    num_items : int, optional
+        n. None: one more than the largest index.
+    ranks : sequence of sequences of int, optional
+        For each entry of `rankings` its rank, from 1; equal ranks are ties, 0 is unranked, behind all others.
+    unlisted : "absent" or "remain"
+        What items that a ranking does not list did: they did not take part (the starters of a race), or they
+        remained behind those listed (the candidates whom a ballot does not name). Results differ much.
+    first_choice, top
+        As in `plackett_luce_loss`.
+    weights : (B,), optional
+        How often each ranking was seen: a factor of its loss.
+    prior_variance : float, optional
+        Variance of a normal prior with mean 0 on each log-worth. None: maximum likelihood.
+    ties : "breslow", "efron", "average" or "davidson"
+        As in `plackett_luce_loss`; the strengths of Davidson's ties are fitted, too.
+    max_tie : int
+        The largest number of items that a set may tie under ``ties="davidson"``.
+    tolerance : float
+        The fit has converged where no element of the gradient is larger than this times the total weight of
+        the rankings or 1, whichever is more.
+    max_iterations : int
+        Limit of Newton's steps.
+    standard_errors : bool
+        Whether to compute them: they take a product with the Hessian for each item, and its inverse.
+    progress : callable, optional
+        Called with a `Progress` after each step.
+
+    Returns
+    -------
+    PlackettLuceFit
+
+    Raises
+    ------
+    ValueError
+        Without a prior, if some items never win against others: then the likelihood rises forever as their
+        worth falls. The message names them. (The comparisons must be strongly connected [2]_.)
+
+    References
+    ----------
+    .. [1] Nocedal and Wright, "Numerical Optimization", 2006, algorithm 7.1.
+    .. [2] Hunter, "MM Algorithms for Generalized Bradley-Terry Models", Annals of Statistics 32(1), 2004.
+
+    Examples
+    --------
+    >>> import swiftdpo
+    >>> fit = swiftdpo.fit_plackett_luce([[0, 1, 2], [3, 2, 0], [1, 3]])
+    >>> fit.log_worths.round(4)
+    array([-0.4433,  0.6951, -0.6706,  0.4189])
+    """
+    problem = _Problem(
+        rankings, num_items, ranks, unlisted, first_choice, top, weights, prior_variance, ties, max_tie
+    )
+    if prior_variance is None:
+        problem.check_connected()
+    return _minimise(problem, tolerance, max_iterations, standard_errors, progress)
+
+
+class _Problem:
+    """The objective: negative log-likelihood, and the prior's penalty, of log-worths and logs of tie strengths."""
+
+    def __init__(
+        self,
+        rankings: Iterable[Sequence[int]],
+        num_items: int | None,
+        ranks: Iterable[Sequence[int]] | None,
+        unlisted: Unlisted,
+        first_choice: FirstChoice,
+        top: int | None,
+        weights: npt.ArrayLike | None,
+        prior_variance: float | None,
+        ties: Ties,
+        max_tie: int,
+    ) -> None:
+        if unlisted not in ("absent", "remain"):
+            raise ValueError(f"unlisted is {unlisted!r}; expected 'absent' or 'remain'")
+        if prior_variance is not None and not 0 < prior_variance < np.inf:
+            raise ValueError(f"prior_variance is {prior_variance!r}; expected a finite number above 0")
+        if ties == "davidson" and not 2 <= max_tie <= 8:
+            raise ValueError(f"max_tie is {max_tie!r}; expected 2 to 8")
+        self.items, self.offsets = _flatten(rankings, "rankings")
+        self.ranks = None
+        if ranks is not None:
+            self.ranks, offsets = _flatten(ranks, "ranks")
+            if not np.array_equal(offsets, self.offsets):
+                raise ValueError("ranks must have an element for each element of rankings")
+        largest = int(self.items.max(initial=-1)) + 1
+        self.num_items = largest if num_items is None else num_items
+        if self.num_items < max(largest, 1):
+            raise ValueError(f"num_items is {num_items!r}; expected at least {max(largest, 1)}")
+        if self.items.size and self.items.min() < 0:
+            raise ValueError("rankings: an item must be at least 0")
+        count = len(self.offsets) - 1
+        self.weights = None if weights is None else np.array(weights, np.float64)
+        if self.weights is not None and self.weights.shape != (count,):
+            raise ValueError(f"weights has shape {self.weights.shape}; expected ({count},)")
+        self.scale = max(1.0, float(count if self.weights is None else self.weights.sum()))
+        self.unlisted, self.first_choice, self.top, self.ties = unlisted, first_choice, top, ties
+        self.num_strengths = max_tie - 1 if ties == "davidson" else 0
+        self.precision = 0.0 if prior_variance is None else 1 / prior_variance
+        self.evaluations = 0
+
+    def call(self, log_worths: _Vector, direction: _Vector | None, strengths: _Vector) -> tuple[Any, ...]:
+        self.evaluations += 1
+        return _core.plackett_luce_loss(
+            log_worths,
+            None,
+            1.0,
+            self.weights,
+            None,
+            direction,
+            self.items,
+            self.ranks,
+            self.offsets,
+            strengths if self.num_strengths else None,
+            "sum",
+            "error",
+            self.unlisted,
+            self.first_choice,
+            self.top,
+            self.ties,
+            True,
+        )
+
+    def split(self, x: _Vector) -> tuple[_Vector, _Vector]:
+        """Log-worths, and tie strengths."""
+        return x[: self.num_items], np.exp(x[self.num_items :])
+
+    def evaluate(self, x: _Vector) -> tuple[float, _Vector]:
+        log_worths, strengths = self.split(x)
+        results = self.call(log_worths, None, strengths)
+        gradient = results[3] + self.precision * log_worths
+        if self.num_strengths:
+            gradient = np.concatenate([gradient, results[6] * strengths])
+        return results[0] + 0.5 * self.precision * float(log_worths @ log_worths), gradient
+
+    def hessian_product(self, x: _Vector, gradient: _Vector, direction: _Vector) -> _Vector:
+        log_worths, strengths = self.split(x)
+        if self.ties == "breslow":
+            product: _Vector = self.call(log_worths, direction, strengths)[5]
+            return product + self.precision * direction
+        # The other ties have gradients only: a central difference of two.
+        step = 1e-5 / max(1e-300, float(np.abs(direction).max()))
+        above, below = self.evaluate(x + step * direction)[1], self.evaluate(x - step * direction)[1]
+        difference: _Vector = (above - below) / (2 * step)
+        return difference
+
+    def check_connected(self) -> None:
+        """Each item must be connected with each other by a chain of wins; ties win both ways."""
+        losing = _never_winning(self)
+        if losing is not None:
+            shown = ", ".join(map(str, losing[:10])) + (", ..." if len(losing) > 10 else "")
+            raise ValueError(
+                f"rankings: {'item' if len(losing) == 1 else 'items'} {shown} never "
+                f"{'wins' if len(losing) == 1 else 'win'} against any other item, so that no worths are most "
+                "likely; leave out or give a prior_variance"
+            )
+
+
+def _flatten(lists: Iterable[Sequence[int]], name: str) -> tuple[_Indices, _Indices]:
+    rows = [np.asarray(row) for row in lists]
+    for index, row in enumerate(rows):
+        if row.ndim != 1 or (row.size and not np.issubdtype(row.dtype, np.integer)):
+            raise ValueError(f"{name}[{index}]: expected a sequence of integers")
+    offsets = np.zeros(len(rows) + 1, np.int64)
+    np.cumsum([len(row) for row in rows], out=offsets[1:])
+    flat = np.concatenate(rows).astype(np.int64) if rows else np.empty(0, np.int64)
+    return flat, offsets
+
+
+def _never_winning(problem: _Problem) -> list[int] | None:
+    """A set of items none of which wins against one outside it, or None if the comparisons are connected."""
+    num_items = problem.num_items
+    # Each set of ties beats the next one, and so, by way of it, all that follow. A node of its own for each
+    # choice keeps the edges linear in the lengths: items of a choice lead to its node, that to the next one's.
+    winners: list[int] = []
+    losers: list[int] = []
+    nodes = num_items
+    counts = problem.weights if problem.weights is not None else np.ones(len(problem.offsets) - 1)
+    everyone = np.arange(num_items)
+    for index, (start, end) in enumerate(zip(problem.offsets[:-1], problem.offsets[1:], strict=True)):
+        if counts[index] == 0:
+            continue
+        items = problem.items[start:end]
+        ranks = np.arange(1, len(items) + 1) if problem.ranks is None else problem.ranks[start:end]
+        blocks = [items[ranks == rank] for rank in np.unique(ranks[ranks > 0])]
+        rest = items[ranks == 0]
+        if problem.unlisted == "remain":
+            rest = np.concatenate([rest, np.setdiff1d(everyone, items, assume_unique=True)])
+        place = 0
+        for number, block in enumerate(blocks):
+            if problem.top is not None and place >= problem.top:
+                rest = np.concatenate([*blocks[number:], rest])
+                blocks = blocks[:number]
+                break
+            place += len(block)
+        if len(rest):
+            blocks.append(rest)
+        for number, block in enumerate(blocks):
+            # Node `nodes` stands for "beats this block and all after it".
+            losers.extend(block)
+            winners.extend([nodes] * len(block))
+            if number > 0:
+                winners.extend([*blocks[number - 1], nodes - 1])
+                losers.extend([nodes] * (len(blocks[number - 1]) + 1))
+            if len(block) > 1 and not (block is rest or (number == len(blocks) - 1 and len(rest))):
+                winners.extend(block)
+                losers.extend([nodes] * len(block))
+            nodes += 1
+    wins, loses = np.array(winners, np.int64), np.array(losers, np.int64)
+    if problem.first_choice == "worst":
+        wins, loses = loses, wins
+    below = _reachable(wins, loses, nodes, 0)
+    above = _reachable(loses, wins, nodes, 0)
+    if below[:num_items].all() and above[:num_items].all():
+        return None
+    # Items that item 0 reaches win against none outside; else those that do not reach item 0 are such a set.
+    reached = below if not below[:num_items].all() else ~above
+    return [int(item) for item in np.flatnonzero(reached[:num_items])]
+
+
+def _reachable(sources: _Indices, targets: _Indices, nodes: int, start: int) -> npt.NDArray[np.bool_]:
+    order = np.argsort(sources, kind="stable")
+    targets = targets[order]
+    begins = np.searchsorted(sources[order], np.arange(nodes + 1))
+    seen = np.zeros(nodes, np.bool_)
+    seen[start] = True
+    stack = [start]
+    while stack:
+        node = stack.pop()
+        for target in targets[begins[node] : begins[node + 1]].tolist():
+            if not seen[target]:
+                seen[target] = True
+                stack.append(target)
+    return seen
+
+
+def _minimise(
+    problem: _Problem,
+    tolerance: float,
+    max_iterations: int,
+    standard_errors: bool,
+    progress: Callable[[Progress], object] | None,
+) -> PlackettLuceFit:
+    began = time.monotonic()
+    x = np.zeros(problem.num_items + problem.num_strengths)
+    value, gradient = problem.evaluate(x)
+    limit = tolerance * problem.scale
+    iteration, message = 0, "the gradient is below the tolerance"
+    while (norm := float(np.abs(gradient).max())) > limit:
+        if iteration == max_iterations:
+            message = f"max_iterations, {max_iterations}, were not enough"
+            break
+        step = _newton_step(problem, x, gradient)
+        slope = float(gradient @ step)
+        length = 1.0
+        for _ in range(50):
+            next_value, next_gradient = problem.evaluate(x + length * step)
+            # Near the minimum the value no longer tells: there a smaller gradient does.
+            enough = next_value <= value + 1e-4 * length * slope
+            close = next_value <= value + 1e-13 * abs(value) and np.abs(next_gradient).max() < norm
+            if enough or close:
+                break
+            length /= 2
+        else:
+            message = "rounding errors allow no further progress"
+            break
+        x, value, gradient = x + length * step, next_value, next_gradient
+        iteration += 1
+        if progress is not None:
+            norm = float(np.abs(gradient).max())
+            progress(Progress(iteration, value, norm, time.monotonic() - began))
+
+    log_worths, strengths = problem.split(x)
+    penalty = 0.5 * problem.precision * float(log_worths @ log_worths)
+    errors = _standard_errors(problem, x, gradient) if standard_errors else None
+    return PlackettLuceFit(
+        log_worths - log_worths.mean() if problem.precision == 0 else log_worths.copy(),
+        penalty - value,
+        errors,
+        strengths,
+        norm <= limit,
+        norm,
+        iteration,
+        problem.evaluations,
+        message,
+    )
+
+
+def _newton_step(problem: _Problem, x: _Vector, gradient: _Vector) -> _Vector:
+    """The Newton equation by conjugate gradients, as exactly as the gradient is small: then it converges faster
+    than linearly."""
+    size = float(np.sqrt(gradient @ gradient))
+    wanted = min(0.5, np.sqrt(size / problem.scale)) * size
+    step = np.zeros_like(x)
+    residual, direction = gradient, -gradient
+    square = float(residual @ residual)
+    for _ in range(20 * len(x)):
+        product = problem.hessian_product(x, gradient, direction)
+        curvature = float(direction @ product)
+        if curvature <= 1e-14 * float(direction @ direction):
+            return -gradient if not step.any() else step
+        length = square / curvature
+        step = step + length * direction
+        residual = residual + length * product
+        next_square = float(residual @ residual)
+        if np.sqrt(next_square) < wanted:
+            break
+        direction = -residual + (next_square / square) * direction
+        square = next_square
+    return step
+
+
+def _standard_errors(problem: _Problem, x: _Vector, gradient: _Vector) -> _Vector:
+    """Square roots of the diagonal of the inverse Hessian. Without a prior it is singular along the constant, which
+    the pseudo-inverse leaves out: the covariance where the mean is held at 0."""
+    hessian = np.array([problem.hessian_product(x, gradient, unit) for unit in np.eye(len(x))])
+    hessian = (hessian + hessian.T) / 2
+    if problem.precision == 0:
+        constant = np.zeros(len(x))
+        constant[: problem.num_items] = 1 / np.sqrt(problem.num_items)
+        projection = np.outer(constant, constant)
+        covariance = np.linalg.inv(hessian + projection) - projection
+    else:
+        covariance = np.linalg.inv(hessian)
+    errors: _Vector = np.sqrt(np.diag(covariance)[: problem.num_items])
+    return errors
