@@ -176,6 +176,8 @@ class _Problem:
         self.num_strengths = max_tie - 1 if ties == "davidson" else 0
         self.precision = 0.0 if prior_variance is None else 1 / prior_variance
         self.evaluations = 0
+        repeats = None if self.weights is None else np.repeat(self.weights, np.diff(self.offsets))
+        self.choices = np.bincount(self.items, repeats, self.num_items).astype(np.float64)
 
     def call(self, log_worths: _Vector, direction: _Vector | None, strengths: _Vector) -> tuple[Any, ...]:
         self.evaluations += 1
@@ -222,6 +224,13 @@ class _Problem:
         difference: _Vector = (above - below) / (2 * step)
         return difference
 
+    def curvatures(self, gradient: _Vector) -> _Vector:
+        """An estimate, from above, of the Hessian's diagonal: how often the stages expect each item, less what
+        the squares of its probabilities take off."""
+        estimate = np.ones_like(gradient)
+        estimate[: self.num_items] = self.choices + gradient[: self.num_items] + self.precision
+        return np.maximum(estimate, 1e-12 * self.scale)
+
     def check_connected(self) -> None:
         """Each item must be connected with each other by a chain of wins; ties win both ways."""
         losing = _never_winning(self)
@@ -247,69 +256,83 @@ def _flatten(lists: Iterable[Sequence[int]], name: str) -> tuple[_Indices, _Indi
 
 def _never_winning(problem: _Problem) -> list[int] | None:
     """A set of items none of which wins against one outside it, or None if the comparisons are connected."""
-    num_items = problem.num_items
-    # Each set of ties beats the next one, and so, by way of it, all that follow. A node of its own for each
-    # choice keeps the edges linear in the lengths: items of a choice lead to its node, that to the next one's.
-    winners: list[int] = []
-    losers: list[int] = []
-    nodes = num_items
-    counts = problem.weights if problem.weights is not None else np.ones(len(problem.offsets) - 1)
-    everyone = np.arange(num_items)
-    for index, (start, end) in enumerate(zip(problem.offsets[:-1], problem.offsets[1:], strict=True)):
-        if counts[index] == 0:
-            continue
-        items = problem.items[start:end]
-        ranks = np.arange(1, len(items) + 1) if problem.ranks is None else problem.ranks[start:end]
-        blocks = [items[ranks == rank] for rank in np.unique(ranks[ranks > 0])]
-        rest = items[ranks == 0]
-        if problem.unlisted == "remain":
-            rest = np.concatenate([rest, np.setdiff1d(everyone, items, assume_unique=True)])
-        place = 0
-        for number, block in enumerate(blocks):
-            if problem.top is not None and place >= problem.top:
-                rest = np.concatenate([*blocks[number:], rest])
-                blocks = blocks[:number]
-                break
-            place += len(block)
-        if len(rest):
-            blocks.append(rest)
-        for number, block in enumerate(blocks):
-            # Node `nodes` stands for "beats this block and all after it".
-            losers.extend(block)
-            winners.extend([nodes] * len(block))
-            if number > 0:
-                winners.extend([*blocks[number - 1], nodes - 1])
-                losers.extend([nodes] * (len(blocks[number - 1]) + 1))
-            if len(block) > 1 and not (block is rest or (number == len(blocks) - 1 and len(rest))):
-                winners.extend(block)
-                losers.extend([nodes] * len(block))
-            nodes += 1
-    wins, loses = np.array(winners, np.int64), np.array(losers, np.int64)
+    wins, loses = _strict_edges(problem) if problem.ranks is None else _ranked_edges(problem)
     if problem.first_choice == "worst":
         wins, loses = loses, wins
-    below = _reachable(wins, loses, nodes, 0)
-    above = _reachable(loses, wins, nodes, 0)
-    if below[:num_items].all() and above[:num_items].all():
-        return None
-    # Items that item 0 reaches win against none outside; else those that do not reach item 0 are such a set.
-    reached = below if not below[:num_items].all() else ~above
-    return [int(item) for item in np.flatnonzero(reached[:num_items])]
+    edges = np.unique(wins * problem.num_items + loses)
+    wins, loses = edges // problem.num_items, edges % problem.num_items
+    beaten = _reachable(wins, loses, problem.num_items)
+    if not beaten.all():
+        return [int(item) for item in np.flatnonzero(beaten)]
+    beating = _reachable(loses, wins, problem.num_items)
+    return None if beating.all() else [int(item) for item in np.flatnonzero(~beating)]
 
 
-def _reachable(sources: _Indices, targets: _Indices, nodes: int, start: int) -> npt.NDArray[np.bool_]:
+def _strict_edges(problem: _Problem) -> tuple[_Indices, _Indices]:
+    """Winners and losers. Each item of a list beats the next, and by way of it all that follow."""
+    sizes = np.diff(problem.offsets)
+    lists = np.repeat(np.arange(len(sizes)), sizes)
+    places = np.arange(len(lists)) - np.repeat(problem.offsets[:-1], sizes)
+    counted = np.ones(len(sizes), np.bool_) if problem.weights is None else problem.weights > 0
+    chooses = counted[lists] & (places < (len(lists) if problem.top is None else problem.top))
+    follows = chooses[:-1] & (lists[1:] == lists[:-1])
+    wins, loses = [problem.items[:-1][follows]], [problem.items[1:][follows]]
+    # The last choice beats all that remained.
+    for index in np.flatnonzero(counted & (sizes > 0)):
+        items = problem.items[problem.offsets[index] : problem.offsets[index + 1]]
+        listed = items if problem.top is None else items[: problem.top]
+        if len(listed) < len(items) or problem.unlisted == "remain":
+            mask = np.zeros(problem.num_items, np.bool_)
+            mask[:] = problem.unlisted == "remain"
+            mask[items] = True
+            mask[listed] = False
+            rest = np.flatnonzero(mask)
+            wins.append(np.full(len(rest), listed[-1]))
+            loses.append(rest)
+    return np.concatenate(wins), np.concatenate(loses)
+
+
+def _ranked_edges(problem: _Problem) -> tuple[_Indices, _Indices]:
+    """Winners and losers. Items that are tied beat each other, and all of the next rank."""
+    assert problem.ranks is not None
+    wins, loses = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+
+    def beats(winners: _Indices, losers: _Indices) -> None:
+        wins.append(np.repeat(winners, len(losers)))
+        loses.append(np.tile(losers, len(winners)))
+
+    for index, (start, end) in enumerate(zip(problem.offsets[:-1], problem.offsets[1:], strict=True)):
+        if problem.weights is not None and problem.weights[index] == 0:
+            continue
+        items, ranks = problem.items[start:end], problem.ranks[start:end]
+        blocks = [items[ranks == rank] for rank in np.unique(ranks[ranks > 0])]
+        places = np.cumsum([0, *map(len, blocks)])
+        chosen = sum(place < (len(items) if problem.top is None else problem.top) for place in places[:-1])
+        rest = np.concatenate([items[:0], *blocks[chosen:], items[ranks == 0]])
+        if problem.unlisted == "remain":
+            rest = np.concatenate([rest, np.setdiff1d(np.arange(problem.num_items), items)])
+        for number, block in enumerate(blocks[:chosen]):
+            beats(block[:-1], block[1:])
+            beats(block[1:], block[:-1])
+            beats(block[-1:], blocks[number + 1] if number + 1 < chosen else rest)
+    return np.concatenate(wins), np.concatenate(loses)
+
+
+def _reachable(sources: _Indices, targets: _Indices, nodes: int) -> npt.NDArray[np.bool_]:
+    """The nodes that edges lead to from node 0, itself among them."""
     order = np.argsort(sources, kind="stable")
-    targets = targets[order]
-    begins = np.searchsorted(sources[order], np.arange(nodes + 1))
-    seen = np.zeros(nodes, np.bool_)
-    seen[start] = True
-    stack = [start]
+    begins = np.searchsorted(sources[order], np.arange(nodes + 1)).tolist()
+    following = targets[order].tolist()
+    seen = [False] * nodes
+    seen[0] = True
+    stack = [0]
     while stack:
         node = stack.pop()
-        for target in targets[begins[node] : begins[node + 1]].tolist():
+        for target in following[begins[node] : begins[node + 1]]:
             if not seen[target]:
                 seen[target] = True
                 stack.append(target)
-    return seen
+    return np.array(seen)
 
 
 def _minimise(
@@ -365,25 +388,28 @@ def _minimise(
 
 
 def _newton_step(problem: _Problem, x: _Vector, gradient: _Vector) -> _Vector:
-    """The Newton equation by conjugate gradients, as exactly as the gradient is small: then it converges faster
-    than linearly."""
-    size = float(np.sqrt(gradient @ gradient))
-    wanted = min(0.5, np.sqrt(size / problem.scale)) * size
+    """The Newton equation by preconditioned conjugate gradients, the more exactly the smaller the gradient is: so
+    that the steps converge faster than linearly."""
+    preconditioner = 1 / problem.curvatures(gradient)
     step = np.zeros_like(x)
-    residual, direction = gradient, -gradient
-    square = float(residual @ residual)
+    residual = gradient
+    scaled = preconditioner * residual
+    direction = -scaled
+    square = float(residual @ scaled)
+    wanted = min(0.25, np.sqrt(square / problem.scale)) ** 2 * square
     for _ in range(20 * len(x)):
         product = problem.hessian_product(x, gradient, direction)
         curvature = float(direction @ product)
         if curvature <= 1e-14 * float(direction @ direction):
-            return -gradient if not step.any() else step
+            return direction if not step.any() else step
         length = square / curvature
         step = step + length * direction
         residual = residual + length * product
-        next_square = float(residual @ residual)
-        if np.sqrt(next_square) < wanted:
+        scaled = preconditioner * residual
+        next_square = float(residual @ scaled)
+        if next_square <= wanted:
             break
-        direction = -residual + (next_square / square) * direction
+        direction = (next_square / square) * direction - scaled
         square = next_square
     return step
 
