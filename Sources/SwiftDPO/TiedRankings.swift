@@ -2,7 +2,7 @@ import CSwiftDPO
 import Elementary
 import Preference
 
-// Rankings whose ties are Efron's, averages or Davidson's, group by group. What they compute is in Preference/Ties.swift.
+// Rankings whose ties are Efron's, averages or Davidson's, group by group. What they compute is in Preference/RankingTies.swift.
 
 func tiedRankings(
   _ pointer: UnsafePointer<RankingJob>, _ range: Range<Int>, _ workspace: RankingWorkspace

@@ -40,6 +40,8 @@ static void test_status_strings(void) {
       SWIFTDPO_ERROR_RANK,
       SWIFTDPO_ERROR_CHOICE_OF_INPUT,
       SWIFTDPO_ERROR_UNLISTED,
+      SWIFTDPO_ERROR_TIE,
+      SWIFTDPO_ERROR_TIE_STRENGTH,
   };
   enum { COUNT = sizeof statuses / sizeof *statuses };
   const char *unknown = swiftdpo_status_string((swiftdpo_status)12345);

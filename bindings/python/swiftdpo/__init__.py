@@ -18,8 +18,8 @@ worst. `swiftdpo.h` states the contract of each call in full.
 from ._core import __version__
 from ._typing import LogpsOptions
 from .build import BuildInfo, build_info, num_threads, set_num_threads
-from .fit import PlackettLuceFit, Progress, fit_plackett_luce
 from .dpo import DPOLoss, PairMetrics, dpo_loss
+from .fit import PlackettLuceFit, Progress, fit_plackett_luce
 from .logps import RowFlag, SequenceLogps, sequence_logps, sequence_logps_backward
 from .rankings import PlackettLuceLoss, plackett_luce_hessian_product, plackett_luce_loss
 from .reference_free import alphapo_loss, cpo_loss, orpo_loss, simpo_loss, slic_loss, tpo_loss

@@ -134,7 +134,7 @@ def fit_plackett_luce(
 
 
 class _Problem:
-    """The objective: negative log-likelihood, and the prior's penalty, of log-worths and logs of tie strengths."""
+    """The objective: negative log-likelihood and penalty, of log-worths and the logs of tie strengths."""
 
     def __init__(
         self,
@@ -225,8 +225,8 @@ class _Problem:
         return difference
 
     def curvatures(self, gradient: _Vector) -> _Vector:
-        """An estimate, from above, of the Hessian's diagonal: how often the stages expect each item, less what
-        the squares of its probabilities take off."""
+        """The Hessian's diagonal, estimated from above: the number of times that the stages expect each item,
+        without what the squares of its probabilities take off."""
         estimate = np.ones_like(gradient)
         estimate[: self.num_items] = self.choices + gradient[: self.num_items] + self.precision
         return np.maximum(estimate, 1e-12 * self.scale)
@@ -236,10 +236,10 @@ class _Problem:
         losing = _never_winning(self)
         if losing is not None:
             shown = ", ".join(map(str, losing[:10])) + (", ..." if len(losing) > 10 else "")
+            never = f"item {shown} never wins" if len(losing) == 1 else f"items {shown} never win"
             raise ValueError(
-                f"rankings: {'item' if len(losing) == 1 else 'items'} {shown} never "
-                f"{'wins' if len(losing) == 1 else 'win'} against any other item, so that no worths are most "
-                "likely; leave out or give a prior_variance"
+                f"rankings: {never} against any other item, so that no worths are most likely: leave "
+                f"{'it' if len(losing) == 1 else 'them'} out, or give a prior_variance"
             )
 
 
@@ -255,17 +255,21 @@ def _flatten(lists: Iterable[Sequence[int]], name: str) -> tuple[_Indices, _Indi
 
 
 def _never_winning(problem: _Problem) -> list[int] | None:
-    """A set of items none of which wins against one outside it, or None if the comparisons are connected."""
+    """A strongly connected set of items that never win against others; None if that is all items."""
     wins, loses = _strict_edges(problem) if problem.ranks is None else _ranked_edges(problem)
     if problem.first_choice == "worst":
         wins, loses = loses, wins
     edges = np.unique(wins * problem.num_items + loses)
     wins, loses = edges // problem.num_items, edges % problem.num_items
-    beaten = _reachable(wins, loses, problem.num_items)
-    if not beaten.all():
-        return [int(item) for item in np.flatnonzero(beaten)]
-    beating = _reachable(loses, wins, problem.num_items)
-    return None if beating.all() else [int(item) for item in np.flatnonzero(~beating)]
+    # From item to item, on to one that is beaten and can't beat back: what is left wins against none outside.
+    item = 0
+    while True:
+        beaten = _reachable(wins, loses, problem.num_items, item)
+        stuck = beaten & ~_reachable(loses, wins, problem.num_items, item)
+        if not stuck.any():
+            break
+        item = int(np.flatnonzero(stuck)[0])
+    return None if beaten.all() else [int(item) for item in np.flatnonzero(beaten)]
 
 
 def _strict_edges(problem: _Problem) -> tuple[_Indices, _Indices]:
@@ -318,14 +322,14 @@ def _ranked_edges(problem: _Problem) -> tuple[_Indices, _Indices]:
     return np.concatenate(wins), np.concatenate(loses)
 
 
-def _reachable(sources: _Indices, targets: _Indices, nodes: int) -> npt.NDArray[np.bool_]:
-    """The nodes that edges lead to from node 0, itself among them."""
+def _reachable(sources: _Indices, targets: _Indices, nodes: int, start: int) -> npt.NDArray[np.bool_]:
+    """The nodes that edges lead to from one of them, itself among them."""
     order = np.argsort(sources, kind="stable")
     begins = np.searchsorted(sources[order], np.arange(nodes + 1)).tolist()
     following = targets[order].tolist()
     seen = [False] * nodes
-    seen[0] = True
-    stack = [0]
+    seen[start] = True
+    stack = [start]
     while stack:
         node = stack.pop()
         for target in following[begins[node] : begins[node + 1]]:
@@ -388,8 +392,8 @@ def _minimise(
 
 
 def _newton_step(problem: _Problem, x: _Vector, gradient: _Vector) -> _Vector:
-    """The Newton equation by preconditioned conjugate gradients, the more exactly the smaller the gradient is: so
-    that the steps converge faster than linearly."""
+    """The Newton equation by preconditioned conjugate gradients, the more exactly the smaller the gradient
+    is: so that the steps converge faster than linearly."""
     preconditioner = 1 / problem.curvatures(gradient)
     step = np.zeros_like(x)
     residual = gradient
@@ -415,8 +419,8 @@ def _newton_step(problem: _Problem, x: _Vector, gradient: _Vector) -> _Vector:
 
 
 def _standard_errors(problem: _Problem, x: _Vector, gradient: _Vector) -> _Vector:
-    """Square roots of the diagonal of the inverse Hessian. Without a prior it is singular along the constant, which
-    the pseudo-inverse leaves out: the covariance where the mean is held at 0."""
+    """Square roots of the diagonal of the inverse Hessian. Without a prior it is singular along the constant,
+    which the pseudo-inverse leaves out: the covariance where the mean is held at 0."""
     hessian = np.array([problem.hessian_product(x, gradient, unit) for unit in np.eye(len(x))])
     hessian = (hessian + hessian.T) / 2
     if problem.precision == 0:

@@ -78,10 +78,10 @@ def plackett_luce_loss(
         Instead of `rankings`, the rank of each item: 1 is the best, equal ranks are ties (only order and
         equality count); 0 is unranked, below all that are ranked, in an unknown order; -1 did not take part.
     ties : "breslow", "efron", "average" or "davidson"
-        How d items of equal rank are chosen from all that are left, whose worths exp(s) have the sum A, T being
-        that of the d: with the product of e / A [5]_; of e / (A - l T / d) for l < d [8]_; with the mean, over
-        all d! orders, of the probability to choose them in that order, exactly (d at most 10); or as a set, with
-        probabilities proportional to delta_d times the geometric mean of their worths [9]_.
+        How d items of equal rank are chosen from all that are left, whose worths e = exp(s) have the sum A,
+        of which T is their own: with the product of e / A [5]_; of e / (A - l T / d) for l < d [8]_; with the
+        mean, over all d! orders, of the probability to choose them in that order, exactly (d <= 10); as
+        a set, with a probability proportional to delta_d times the geometric mean of their worths [9]_.
     tie_strengths : (D - 1,), optional
         delta_2, ..., delta_D > 0 of ``ties="davidson"``, D at most 8, the largest number of items that may be
         tied; delta_1 is 1.
