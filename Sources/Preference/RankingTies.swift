@@ -33,7 +33,7 @@ public struct TiedRanking {
   public let slopes: UnsafeMutablePointer<Double>
   /// The largest score from the last place up to a step.
   private let largest: UnsafeMutablePointer<Double>
-  /// What the stage of a tie asks of the worths behind it, relative to `largest`.
+  /// What the stage of a tie that ends with a step asks of the worths behind it, relative to the largest of those.
   private let asks: UnsafeMutablePointer<Double>
   /// Davidson: the polynomials of the items behind each step, relative to `largest`.
   private let polynomials: UnsafeMutablePointer<Double>
@@ -68,9 +68,11 @@ public struct TiedRanking {
     var maximum = -Double.infinity
     var sum = 0.0
     var behind = 0.0  // the sum without the tie at work
+    var behindAlone = 0.0  // the same relative to the largest score behind it, so at least 1 if there is one
     var first = 0  // where that begins
     for step in 0..<steps {
       let score = scores[step]
+      let sumBefore = sum
       if score > maximum {
         let factor = exp(maximum - score)
         sum *= factor
@@ -83,6 +85,7 @@ public struct TiedRanking {
       let pick = plan.weight(plan.picks, step)
       if pick == 0 || plan.weight(plan.gaps, step) == 0 {
         behind = sum
+        behindAlone = sumBefore
         first = step
       }
       sum += exp(score - maximum)
@@ -92,7 +95,7 @@ public struct TiedRanking {
       } else if ties == .efron {
         loss += pick * efron(step, first, behind, pick)
       } else {
-        loss += pick * average(step, first, behind, pick)
+        loss += pick * average(step, first, behindAlone, pick)
       }
     }
 
@@ -100,15 +103,14 @@ public struct TiedRanking {
     var asked = 0.0
     for step in stride(from: steps &- 1, through: 0, by: -1) {
       slopes[step] += asked * exp(scores[step] - largest[step])
-      asked += asks[step]
-      if step > 0 && largest[step &- 1] < largest[step] { asked *= exp(largest[step &- 1] - largest[step]) }
+      if step > 0 { asked = asked * exp(largest[step &- 1] - largest[step]) + asks[step] }
     }
     return loss
   }
 
   /// The stage at `step` asks `amount` of each worth behind the step `first`, relative to the largest here.
   private func ask(_ amount: Double, _ step: Int, _ first: Int) {
-    asks[first] = amount * exp(largest[first] - largest[step])
+    if first > 0 { asks[first] = amount * exp(largest[first &- 1] - largest[step]) }
   }
 
   private func single(_ step: Int, _ behind: Double, _ pick: Double) -> Double {
@@ -142,7 +144,7 @@ public struct TiedRanking {
 
   /// Sums over all orders by way of all subsets: of those that were chosen first, the logarithm of the probability that
   /// they were; of those that are left, that of their sum. Logarithms, since items of a tie may be far apart.
-  private func average(_ step: Int, _ first: Int, _ behind: Double, _ pick: Double) -> Double {
+  private func average(_ step: Int, _ first: Int, _ behindAlone: Double, _ pick: Double) -> Double {
     let count = step &- first &+ 1
     let maximum = largest[step]
     let subsets = 1 << count
@@ -153,7 +155,7 @@ public struct TiedRanking {
     func score(_ item: Int) -> Double { scores[first &+ item] - maximum }
 
     let full = subsets &- 1
-    sums[full] = behind > 0 ? log(behind) : -.infinity
+    sums[full] = first > 0 ? log(behindAlone) + (largest[first &- 1] - maximum) : -.infinity
     for subset in stride(from: full &- 1, through: 0, by: -1) {
       let item = (~subset & full).trailingZeroBitCount
       sums[subset] = logSum(sums[subset | 1 << item], score(item))
@@ -183,7 +185,7 @@ public struct TiedRanking {
       slopes[first &+ item] += pick * (sumSlopes[subset] * exp(score(item) - sums[subset]))
       sumSlopes[rest] += sumSlopes[subset] * exp(sums[rest] - sums[subset])
     }
-    if behind > 0 { ask(pick * sumSlopes[full] / behind, step, first) }
+    if first > 0 { asks[first] = pick * (sumSlopes[full] / behindAlone) }
     var orders = 0.0
     for size in 2...count { orders += log(Double(size)) }
     return orders - chosen[full]

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ._typing import ArrayLike, FirstChoice, LogpsOptions, Nonfinite, Reduction, Ties, Unlisted
+from ._typing import ArrayLike, FirstChoice, FloatArray, LogpsOptions, Nonfinite, Reduction, Ties, Unlisted
 
 _Doubles = npt.NDArray[np.float64]
 
