@@ -120,6 +120,11 @@ typedef enum swiftdpo_status {
   SWIFTDPO_ERROR_TIE = 54,             /**< More items are tied than this kind of ties allows. */
   SWIFTDPO_ERROR_TIE_STRENGTH = 55,    /**< A tie strength is not a finite number above 0. */
 
+  /* Distributions and optimal policies */
+  SWIFTDPO_ERROR_DIVERGENCE_KIND = 70, /**< kind is none of the swiftdpo_divergence_kind values. */
+  SWIFTDPO_ERROR_LOG_PROBABILITY = 71, /**< A log-probability is above 0, by more than rounding. */
+  SWIFTDPO_ERROR_SUPPORT = 72,         /**< A reference gives probability 0 to all responses of a prompt. */
+
   /* The system */
   SWIFTDPO_ERROR_OUT_OF_MEMORY = 40,   /**< Temporary memory could not be had. */
 
@@ -1014,6 +1019,249 @@ swiftdpo_status swiftdpo_vocab_shard_merge(size_t rows, const swiftdpo_shard_sta
 swiftdpo_status swiftdpo_vocab_shard_logps(const swiftdpo_logits_f32 *logits, const swiftdpo_logps_options *options,
                                            const swiftdpo_shard_statistics *merged,
                                            const swiftdpo_logps_results *results, swiftdpo_culprit *culprit);
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * Divergences between distributions over listed outcomes
+ * ------------------------------------------------------------------------------------------------------------------
+ *
+ *   KL              sum of p (log p - log q)                                       (Kullback and Leibler 1951)
+ *   REVERSE_KL      the same with p and q exchanged
+ *   GENERALIZED_KL  sum of p (log p - log q) - p + q                               (Csiszar 1975)
+ *   JENSEN_SHANNON  (KL(p || m) + KL(q || m)) / 2 with m = (p + q) / 2, at most log 2       (Lin 1991)
+ *
+ *   d KL / d log p = p (log p - log q + 1)     d GENERALIZED_KL / d log p = p (log p - log q)     d JS / d log p = p log(p/m) / 2
+ *   d KL / d log q = -p                        d GENERALIZED_KL / d log q = q - p                 d JS / d log q = q log(q/m) / 2
+ *
+ * with each log-probability taken as free. Where they come from a softmax, the gradient g by them becomes
+ * g_i - p_i * sum of g by its logits. Between distributions GENERALIZED_KL is KL without the terms that cancel: it is
+ * exactly 0 for p = q, never negative, and loses no digits however near p and q are; in KL the rounding of the inputs
+ * shows as some 1e-16, of either sign. Take KL for a q that lists only what p can give.
+ *
+ * Edge cases: -inf is a legal log-probability. Outcomes with p = 0 add nothing to KL; q = 0 < p makes it infinite, and
+ * JENSEN_SHANNON stays finite. Log-probabilities above 0.01 are refused: such an array holds something else.
+ * Accuracy (f64): GENERALIZED_KL and JENSEN_SHANNON within 8 ulp, KL within 4 ulp of the sum of |p (log p - log q)|;
+ * sums run in 106 bits.
+ */
+
+typedef enum swiftdpo_divergence_kind {
+  SWIFTDPO_DIVERGENCE_KL = 0,
+  SWIFTDPO_DIVERGENCE_REVERSE_KL = 1,
+  SWIFTDPO_DIVERGENCE_GENERALIZED_KL = 2,
+  SWIFTDPO_DIVERGENCE_JENSEN_SHANNON = 3
+} swiftdpo_divergence_kind;
+
+/** Rows of outcomes, each with two distributions over them. */
+typedef struct swiftdpo_distributions_f32 {
+  size_t struct_size;  /**< sizeof(swiftdpo_distributions_f32) */
+  size_t num_rows;     /**< B */
+  size_t num_outcomes; /**< N of each row; at least 1. */
+  const float *logp;   /**< [B, N]: log p. Required. */
+  const float *logq;   /**< [B, N]: log q. Required. */
+} swiftdpo_distributions_f32;
+
+/** As swiftdpo_distributions_f32, in double. */
+typedef struct swiftdpo_distributions_f64 {
+  size_t struct_size;
+  size_t num_rows;
+  size_t num_outcomes;
+  const double *logp;
+  const double *logq;
+} swiftdpo_distributions_f64;
+
+#define SWIFTDPO_DISTRIBUTIONS_F32_INIT {sizeof(swiftdpo_distributions_f32), 0, 0, NULL, NULL}
+#define SWIFTDPO_DISTRIBUTIONS_F64_INIT {sizeof(swiftdpo_distributions_f64), 0, 0, NULL, NULL}
+void swiftdpo_distributions_f32_init(swiftdpo_distributions_f32 *distributions);
+void swiftdpo_distributions_f64_init(swiftdpo_distributions_f64 *distributions);
+
+typedef struct swiftdpo_divergence_options {
+  size_t struct_size;            /**< sizeof(swiftdpo_divergence_options) */
+  swiftdpo_divergence_kind kind; /**< Default SWIFTDPO_DIVERGENCE_KL. */
+  swiftdpo_nonfinite nonfinite;  /**< For NaN and +inf. Default SWIFTDPO_NONFINITE_ERROR. */
+} swiftdpo_divergence_options;
+
+#define SWIFTDPO_DIVERGENCE_OPTIONS_INIT \
+  {sizeof(swiftdpo_divergence_options), SWIFTDPO_DIVERGENCE_KL, SWIFTDPO_NONFINITE_ERROR}
+void swiftdpo_divergence_options_init(swiftdpo_divergence_options *options);
+
+/** Where results go. Each may be NULL. */
+typedef struct swiftdpo_divergence_results_f32 {
+  size_t struct_size;  /**< sizeof(swiftdpo_divergence_results_f32) */
+  double *divergences; /**< [B] */
+  float *grad_logp;    /**< [B, N]: d divergence / d log p. */
+  float *grad_logq;    /**< [B, N]: d divergence / d log q. */
+} swiftdpo_divergence_results_f32;
+
+/** As swiftdpo_divergence_results_f32, in double. */
+typedef struct swiftdpo_divergence_results_f64 {
+  size_t struct_size;
+  double *divergences;
+  double *grad_logp;
+  double *grad_logq;
+} swiftdpo_divergence_results_f64;
+
+#define SWIFTDPO_DIVERGENCE_RESULTS_F32_INIT {sizeof(swiftdpo_divergence_results_f32), NULL, NULL, NULL}
+#define SWIFTDPO_DIVERGENCE_RESULTS_F64_INIT {sizeof(swiftdpo_divergence_results_f64), NULL, NULL, NULL}
+void swiftdpo_divergence_results_f32_init(swiftdpo_divergence_results_f32 *results);
+void swiftdpo_divergence_results_f64_init(swiftdpo_divergence_results_f64 *results);
+
+swiftdpo_status swiftdpo_divergence_f32(const swiftdpo_distributions_f32 *distributions,
+                                        const swiftdpo_divergence_options *options,
+                                        const swiftdpo_divergence_results_f32 *results, swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_divergence_f64(const swiftdpo_distributions_f64 *distributions,
+                                        const swiftdpo_divergence_options *options,
+                                        const swiftdpo_divergence_results_f64 *results, swiftdpo_culprit *culprit);
+
+/**
+ * Estimates of KL(pi || ref) from samples y of pi, one from each, with d = log pi(y|x) - log ref(y|x):
+ *
+ *   k1 = d     k2 = d^2 / 2     k3 = exp(-d) - 1 + d                                              (Schulman 2020)
+ *
+ * k1 and k3 are unbiased, k2 is not; k2 and k3 are never negative. Derivatives by log pi(y|x): 1, k1, k1 - k3. (The
+ * mean of k2's derivatives, not of k3's, estimates the gradient of KL.) Within 4 ulp.
+ *
+ * @param count      Samples. Arrays have an element for each.
+ * @param k1, k2, k3 Results; each may be NULL.
+ */
+swiftdpo_status swiftdpo_kl_estimates_f32(size_t count, const float *policy_logps, const float *ref_logps,
+                                          swiftdpo_nonfinite nonfinite, float *k1, float *k2, float *k3,
+                                          swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_kl_estimates_f64(size_t count, const double *policy_logps, const double *ref_logps,
+                                          swiftdpo_nonfinite nonfinite, double *k1, double *k2, double *k3,
+                                          swiftdpo_culprit *culprit);
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * Optimal policies, where a prompt's responses can be listed
+ * ------------------------------------------------------------------------------------------------------------------
+ *
+ *   J(pi)   = E_pi[r] - beta * KL(pi || ref)
+ *   pi*(y)  = ref(y) * exp(r(y) / beta) / Z,   Z = sum over y of ref(y) * exp(r(y) / beta)
+ *   J(pi*)  = beta * log Z,                    J(pi*) - J(pi) = beta * KL(pi || pi*)
+ *
+ *   d log Z / d r(y) = pi*(y) / beta,          d log Z / d beta = - E_pi*[r] / beta^2
+ *
+ * (Rafailov et al. 2023, section 4 and appendix A.1.) And the way back, from a policy to a reward for which it is
+ * optimal:   r(y) = beta * (log pi(y) - log ref(y)) + beta * log Z.
+ *
+ * Rewards enter by their distance to the best one, so that no finite reward and beta over- or underflow before their
+ * probability does. Accuracy (f64): log-probabilities within 2 ulp of the largest of |log pi*|, |log Z - best / beta|
+ * and log N; sums run in 106 bits.
+ */
+
+/** Prompts with as many responses each. A call reads what it says that it reads. */
+typedef struct swiftdpo_responses_f32 {
+  size_t struct_size;           /**< sizeof(swiftdpo_responses_f32) */
+  size_t num_prompts;           /**< B */
+  size_t num_responses;         /**< N of each prompt; at least 1. */
+  const float *ref_logps;       /**< [B, N]: log ref. NULL: 0. */
+  const float *rewards;         /**< [B, N]: r. */
+  const float *policy_logps;    /**< [B, N]: log pi of any policy. */
+  const float *betas;           /**< [B]: each prompt's own beta > 0. NULL: options->beta. */
+  const double *log_partitions; /**< [B]: log Z of each prompt. NULL: 0. */
+} swiftdpo_responses_f32;
+
+/** As swiftdpo_responses_f32, in double. */
+typedef struct swiftdpo_responses_f64 {
+  size_t struct_size;
+  size_t num_prompts;
+  size_t num_responses;
+  const double *ref_logps;
+  const double *rewards;
+  const double *policy_logps;
+  const double *betas;
+  const double *log_partitions;
+} swiftdpo_responses_f64;
+
+#define SWIFTDPO_RESPONSES_F32_INIT {sizeof(swiftdpo_responses_f32), 0, 0, NULL, NULL, NULL, NULL, NULL}
+#define SWIFTDPO_RESPONSES_F64_INIT {sizeof(swiftdpo_responses_f64), 0, 0, NULL, NULL, NULL, NULL, NULL}
+void swiftdpo_responses_f32_init(swiftdpo_responses_f32 *responses);
+void swiftdpo_responses_f64_init(swiftdpo_responses_f64 *responses);
+
+typedef struct swiftdpo_policy_options {
+  size_t struct_size;           /**< sizeof(swiftdpo_policy_options) */
+  double beta;                  /**< Strength of the KL regularisation, > 0. Default 0.1. */
+  swiftdpo_nonfinite nonfinite; /**< Default SWIFTDPO_NONFINITE_ERROR. */
+} swiftdpo_policy_options;
+
+#define SWIFTDPO_POLICY_OPTIONS_INIT {sizeof(swiftdpo_policy_options), 0.1, SWIFTDPO_NONFINITE_ERROR}
+void swiftdpo_policy_options_init(swiftdpo_policy_options *options);
+
+/** Where results go. Each may be NULL. */
+typedef struct swiftdpo_policy_results_f32 {
+  size_t struct_size;        /**< sizeof(swiftdpo_policy_results_f32) */
+  float *logps;              /**< [B, N]: log pi*. */
+  double *log_partitions;    /**< [B]: log Z. */
+  double *objectives;        /**< [B]: J(pi*) = beta * log Z. */
+  double *expected_rewards;  /**< [B]: E_pi*[r]. */
+  double *kl_divergences;    /**< [B]: KL(pi* || ref). */
+  float *grad_rewards;       /**< [B, N]: d log Z / d r. */
+  double *grad_betas;        /**< [B]: d log Z / d beta. */
+  double *policy_objectives; /**< [B]: J(policy), by its definition. Needs policy_logps. */
+  double *policy_gaps;       /**< [B]: beta * KL(policy || pi*), never negative. Needs policy_logps. */
+} swiftdpo_policy_results_f32;
+
+/** As swiftdpo_policy_results_f32, in double. */
+typedef struct swiftdpo_policy_results_f64 {
+  size_t struct_size;
+  double *logps;
+  double *log_partitions;
+  double *objectives;
+  double *expected_rewards;
+  double *kl_divergences;
+  double *grad_rewards;
+  double *grad_betas;
+  double *policy_objectives;
+  double *policy_gaps;
+} swiftdpo_policy_results_f64;
+
+#define SWIFTDPO_POLICY_RESULTS_F32_INIT \
+  {sizeof(swiftdpo_policy_results_f32), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL}
+#define SWIFTDPO_POLICY_RESULTS_F64_INIT \
+  {sizeof(swiftdpo_policy_results_f64), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL}
+void swiftdpo_policy_results_f32_init(swiftdpo_policy_results_f32 *results);
+void swiftdpo_policy_results_f64_init(swiftdpo_policy_results_f64 *results);
+
+/** The optimal policy for rewards, which are required. Reads ref_logps, rewards, policy_logps, betas. A reference of
+ * -inf is a response that cannot be given; a row of nothing else is refused. The reference need not sum to 1. */
+swiftdpo_status swiftdpo_optimal_policy_f32(const swiftdpo_responses_f32 *responses,
+                                            const swiftdpo_policy_options *options,
+                                            const swiftdpo_policy_results_f32 *results, swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_optimal_policy_f64(const swiftdpo_responses_f64 *responses,
+                                            const swiftdpo_policy_options *options,
+                                            const swiftdpo_policy_results_f64 *results, swiftdpo_culprit *culprit);
+
+/** rewards[B, N] = beta * (log pi - log ref) + beta * log Z, within 1 ulp: what a policy, which is required, is optimal
+ * for. Reads policy_logps, ref_logps, betas, log_partitions. */
+swiftdpo_status swiftdpo_implicit_rewards_f32(const swiftdpo_responses_f32 *responses,
+                                              const swiftdpo_policy_options *options, float *rewards,
+                                              swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_implicit_rewards_f64(const swiftdpo_responses_f64 *responses,
+                                              const swiftdpo_policy_options *options, double *rewards,
+                                              swiftdpo_culprit *culprit);
+
+/** The way back: policy_logps[B, N] = log ref + r / beta - log Z, within 1 ulp. Rewards are required. Reads rewards,
+ * ref_logps, betas, log_partitions; with the log Z of swiftdpo_optimal_policy it is the optimal policy. */
+swiftdpo_status swiftdpo_policy_from_rewards_f32(const swiftdpo_responses_f32 *responses,
+                                                 const swiftdpo_policy_options *options, float *policy_logps,
+                                                 swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_policy_from_rewards_f64(const swiftdpo_responses_f64 *responses,
+                                                 const swiftdpo_policy_options *options, double *policy_logps,
+                                                 swiftdpo_culprit *culprit);
+
+/**
+ * P(y_w preferred to y_l) = sigma(r_w - r_l), and its logarithm, which stays finite where the probability underflows
+ * (Bradley and Terry 1952). A constant in both rewards, such as beta * log Z(x), cancels. Within 4 ulp.
+ *
+ * @param count                             Pairs. Arrays have an element for each.
+ * @param probabilities, log_probabilities  Results; each may be NULL.
+ */
+swiftdpo_status swiftdpo_preference_probability_f32(size_t count, const float *chosen_rewards,
+                                                    const float *rejected_rewards, swiftdpo_nonfinite nonfinite,
+                                                    float *probabilities, float *log_probabilities,
+                                                    swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_preference_probability_f64(size_t count, const double *chosen_rewards,
+                                                    const double *rejected_rewards, swiftdpo_nonfinite nonfinite,
+                                                    double *probabilities, double *log_probabilities,
+                                                    swiftdpo_culprit *culprit);
 
 /* ------------------------------------------------------------------------------------------------------------------
  * The library itself

@@ -63,11 +63,21 @@ public struct DoubleDouble {
     return normalized(product, error)
   }
 
-  /// The quotient, to about 100 bits.
+  /// The exact product of two doubles.
+  @_transparent public static func product(_ x: F64x8, _ y: F64x8) -> Self { Self(x) * y }
+
+  /// The quotient, to about 100 bits; infinite where it is beyond the largest double.
   @_transparent public static func / (x: Self, divisor: F64x8) -> Self {
     let quotient = x.high / divisor
     let remainder = quotient.fma(-divisor, x.high) + x.low
     return normalized(quotient, remainder / divisor)
+  }
+
+  @_transparent public var magnitude: Self { selected(high .>= 0, else: -self) }
+
+  /// The larger of two in each lane.
+  @_transparent public func larger(_ other: Self) -> Self {
+    selected((high .> other.high) .| ((high .== other.high) .& (low .> other.low)), else: other)
   }
 
   /// `self` where the mask is set, `other` elsewhere.

@@ -19,13 +19,24 @@ public struct FixedOrderSum {
 }
 
 extension DoubleDouble {
-  @_transparent public var sumOfNeighbours: DoubleDouble {
-    let even = DoubleDouble(
+  @_transparent public var sumOfNeighbours: DoubleDouble { evenLanes + oddLanes }
+
+  /// The largest lane, in all lanes.
+  @_transparent public var largestLane: DoubleDouble {
+    var largest = evenLanes.larger(oddLanes)
+    largest = largest.evenLanes.larger(largest.oddLanes)
+    return largest.evenLanes.larger(largest.oddLanes)
+  }
+
+  @_transparent public var evenLanes: DoubleDouble {
+    DoubleDouble(
       high: F64x8(lowHalf: high.evenHalf, highHalf: high.oddHalf),
       low: F64x8(lowHalf: low.evenHalf, highHalf: low.oddHalf))
-    let odd = DoubleDouble(
+  }
+
+  @_transparent public var oddLanes: DoubleDouble {
+    DoubleDouble(
       high: F64x8(lowHalf: high.oddHalf, highHalf: high.evenHalf),
       low: F64x8(lowHalf: low.oddHalf, highHalf: low.evenHalf))
-    return even + odd
   }
 }

@@ -87,4 +87,14 @@ extension SIMD8 where Scalar == Double {
   @_transparent public static func .>= (x: Self, y: Double) -> SIMDMask<MaskStorage> { x .>= Self(repeating: y) }
   @_transparent public static func .== (x: Self, y: Double) -> SIMDMask<MaskStorage> { x .== Self(repeating: y) }
   @_transparent public static func .!= (x: Self, y: Double) -> SIMDMask<MaskStorage> { x .!= Self(repeating: y) }
+  @_transparent public static func .<= (x: Self, y: Double) -> SIMDMask<MaskStorage> { x .<= Self(repeating: y) }
+}
+
+extension SIMD8 where Scalar == Double {
+  /// The largest lane.
+  @_transparent public var largest: Double {
+    let quarter = lowHalf.replacing(with: highHalf, where: highHalf .> lowHalf)
+    let pair = quarter.lowHalf.replacing(with: quarter.highHalf, where: quarter.highHalf .> quarter.lowHalf)
+    return pair[1] > pair[0] ? pair[1] : pair[0]
+  }
 }

@@ -17,5 +17,6 @@ public func kernels(_ table: UnsafeMutableRawPointer) {
       rankingRewards: rankingRewards,
       firstNonfinite: firstNonfinite,
       rowStatistics: rowStatistics, logit: logit, rowGradient: rowGradient,
-      log: { log(F64x8(repeating: $0))[0] }, exp: { exp(F64x8(repeating: $0))[0] }))
+      log: { log(F64x8(repeating: $0))[0] }, exp: { exp(F64x8(repeating: $0))[0] },
+      divergence: divergence, optimalPolicy: optimalPolicy, implicitRewards: implicitRewards, elementwise: elementwise))
 }

@@ -35,6 +35,18 @@ public struct KernelTable {
   /// e^x
   public var exp: (Double) -> Double
 
+  /// Divergences of rows `range`.
+  public var divergence: (UnsafePointer<DivergenceJob>, Range<Int>) -> Void
+
+  /// Optimal policies of rows `range`.
+  public var optimalPolicy: (UnsafePointer<ResponsesJob>, Range<Int>) -> Void
+
+  /// Rewards of policies of rows `range`; policies of rewards if the last argument says so.
+  public var implicitRewards: (UnsafePointer<ResponsesJob>, Range<Int>, Bool) -> Void
+
+  /// Elements `range` of a function of two arrays.
+  public var elementwise: (UnsafePointer<ElementwiseJob>, Range<Int>) -> Void
+
   public init(
     pairwise: @escaping (UnsafePointer<PairwiseJob>, Range<Int>) -> FixedOrderSum,
     pairwiseMixture: @escaping (UnsafePointer<PairwiseJob>, Range<Int>, UnsafeMutablePointer<PairwiseSums>) -> Void,
@@ -46,7 +58,11 @@ public struct KernelTable {
     logit: @escaping (LogitsForm, UnsafeRawPointer, Int) -> Double,
     rowGradient: @escaping (LogitsForm, GradientRow) -> Void,
     log: @escaping (Double) -> Double,
-    exp: @escaping (Double) -> Double
+    exp: @escaping (Double) -> Double,
+    divergence: @escaping (UnsafePointer<DivergenceJob>, Range<Int>) -> Void,
+    optimalPolicy: @escaping (UnsafePointer<ResponsesJob>, Range<Int>) -> Void,
+    implicitRewards: @escaping (UnsafePointer<ResponsesJob>, Range<Int>, Bool) -> Void,
+    elementwise: @escaping (UnsafePointer<ElementwiseJob>, Range<Int>) -> Void
   ) {
     self.pairwise = pairwise
     self.pairwiseMixture = pairwiseMixture
@@ -59,5 +75,9 @@ public struct KernelTable {
     self.rowGradient = rowGradient
     self.log = log
     self.exp = exp
+    self.divergence = divergence
+    self.optimalPolicy = optimalPolicy
+    self.implicitRewards = implicitRewards
+    self.elementwise = elementwise
   }
 }

@@ -39,6 +39,15 @@ void test_abi(void) {
   CHECK_INIT(swiftdpo_logits_half, SWIFTDPO_LOGITS_HALF_INIT);
   CHECK_INIT(swiftdpo_logps_results, SWIFTDPO_LOGPS_RESULTS_INIT);
   CHECK_INIT(swiftdpo_shard_statistics, SWIFTDPO_SHARD_STATISTICS_INIT);
+  CHECK_INIT(swiftdpo_distributions_f32, SWIFTDPO_DISTRIBUTIONS_F32_INIT);
+  CHECK_INIT(swiftdpo_distributions_f64, SWIFTDPO_DISTRIBUTIONS_F64_INIT);
+  CHECK_INIT(swiftdpo_divergence_options, SWIFTDPO_DIVERGENCE_OPTIONS_INIT);
+  CHECK_INIT(swiftdpo_divergence_results_f32, SWIFTDPO_DIVERGENCE_RESULTS_F32_INIT);
+  CHECK_INIT(swiftdpo_divergence_results_f64, SWIFTDPO_DIVERGENCE_RESULTS_F64_INIT);
+  CHECK_INIT(swiftdpo_responses_f32, SWIFTDPO_RESPONSES_F32_INIT);
+  CHECK_INIT(swiftdpo_responses_f64, SWIFTDPO_RESPONSES_F64_INIT);
+  CHECK_INIT(swiftdpo_policy_results_f32, SWIFTDPO_POLICY_RESULTS_F32_INIT);
+  CHECK_INIT(swiftdpo_policy_results_f64, SWIFTDPO_POLICY_RESULTS_F64_INIT);
 
   /* Padding at the end, so field by field. */
   const swiftdpo_logps_options by_macro = SWIFTDPO_LOGPS_OPTIONS_INIT;
@@ -53,6 +62,14 @@ void test_abi(void) {
   CHECK(by_function.ld_alpha == 1 && by_macro.ld_alpha == 1);
   CHECK(by_function.nonfinite == SWIFTDPO_NONFINITE_ERROR && by_macro.nonfinite == SWIFTDPO_NONFINITE_ERROR);
   swiftdpo_logps_options_init(NULL);
+
+  const swiftdpo_policy_options policy_by_macro = SWIFTDPO_POLICY_OPTIONS_INIT;
+  swiftdpo_policy_options policy_by_function;
+  swiftdpo_policy_options_init(&policy_by_function);
+  CHECK(policy_by_function.struct_size == sizeof policy_by_macro &&
+        policy_by_macro.struct_size == sizeof policy_by_macro);
+  CHECK(policy_by_function.beta == 0.1 && policy_by_macro.beta == 0.1);
+  CHECK(policy_by_function.nonfinite == SWIFTDPO_NONFINITE_ERROR);
 
   const swiftdpo_dpo_options dpo = SWIFTDPO_DPO_OPTIONS_INIT;
   CHECK(dpo.beta == 0.1 && dpo.label_smoothing == 0);

@@ -84,6 +84,8 @@ static inline double ulps_f32(float value, long double exact) {
 
 /** Each family of tests is one function, compiled once or once for each dtype. */
 void test_abi(void);
+void test_divergences_bad_input_f32(void);
+void test_divergences_bad_input_f64(void);
 void test_golden(void);
 void test_library(void);
 void test_logits(void);
@@ -92,6 +94,8 @@ void test_pairs_f32(void);
 void test_pairs_f64(void);
 void test_pairs_bad_input_f32(void);
 void test_pairs_bad_input_f64(void);
+void test_policies_bad_input_f32(void);
+void test_policies_bad_input_f64(void);
 void test_rankings_f32(void);
 void test_rankings_f64(void);
 void test_rankings_bad_input_f32(void);

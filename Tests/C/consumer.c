@@ -18,6 +18,10 @@ int main(void) {
   test_rankings_f64();
   test_rankings_bad_input_f32();
   test_rankings_bad_input_f64();
+  test_divergences_bad_input_f32();
+  test_divergences_bad_input_f64();
+  test_policies_bad_input_f32();
+  test_policies_bad_input_f64();
   test_logits();
   test_logits_bad_input();
   swiftdpo_build build = SWIFTDPO_BUILD_INIT;

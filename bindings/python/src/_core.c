@@ -52,6 +52,12 @@ static PyMethodDef methods[] = {
     FAST(vocab_shard_logps, "($module, maxima, sums, label_logits, labels, options, /)"),
     {"num_threads", core_num_threads, METH_NOARGS, "num_threads($module, /)\n--\n\n"},
     {"set_num_threads", core_set_num_threads, METH_O, "set_num_threads($module, threads, /)\n--\n\n"},
+    FAST(divergence, "($module, logp, logq, kind, gradients, nonfinite, /)"),
+    FAST(kl_estimates, "($module, policy_logps, ref_logps, nonfinite, /)"),
+    FAST(preference_probability, "($module, chosen_rewards, rejected_rewards, nonfinite, /)"),
+    FAST(optimal_policy, "($module, rewards, ref_logps, beta, policy_logps, nonfinite, /)"),
+    FAST(implicit_rewards, "($module, policy_logps, ref_logps, beta, log_partition, nonfinite, /)"),
+    FAST(policy_from_rewards, "($module, rewards, ref_logps, beta, log_partition, nonfinite, /)"),
     {"build_info", core_build_info, METH_NOARGS, "build_info($module, /)\n--\n\n"},
     {NULL, NULL, 0, NULL},
 };

@@ -191,6 +191,14 @@ int check_shape(const operand *argument, int ndim, const npy_intp *shape, const 
   return -1;
 }
 
+int check_rows(const operand *argument) {
+  if (PyArray_NDIM(argument->array) > 0)
+    return 0;
+  PyErr_Format(PyExc_ValueError, "%s is a single number; expected an array whose last axis lists what it is about",
+               argument->name);
+  return -1;
+}
+
 int new_arrays(PyArrayObject **arrays, size_t count, int ndim, const npy_intp *shape, int type) {
   for (size_t i = 0; i < count; i++) {
     arrays[i] = (PyArrayObject *)PyArray_SimpleNew(ndim, (npy_intp *)shape, type);
@@ -228,4 +236,18 @@ PyObject *head_results(double loss, swiftdpo_reduction reduction, PyArrayObject 
   for (size_t i = 0; i < count; i++)
     PyTuple_SetItem(results, (Py_ssize_t)i + 1, arrays[i] == NULL ? Py_NewRef(Py_None) : (PyObject *)arrays[i]);
   return results;
+}
+
+PyObject *tuple_of_values(PyArrayObject *const *arrays, size_t count) {
+  PyObject *tuple = PyTuple_New((Py_ssize_t)count);
+  for (size_t i = 0; tuple != NULL && i < count; i++) {
+    PyObject *object = Py_NewRef(object_or_none(arrays[i]));
+    if (arrays[i] != NULL)
+      object = PyArray_Return((PyArrayObject *)object);
+    if (object == NULL)
+      Py_CLEAR(tuple);
+    else
+      PyTuple_SetItem(tuple, (Py_ssize_t)i, object);
+  }
+  return tuple;
 }

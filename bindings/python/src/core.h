@@ -61,6 +61,9 @@ void release_operands(operand *operands, size_t count);
 /** Checks the shape of an operand, if it was given. `meaning` says in words what is expected. */
 int check_shape(const operand *argument, int ndim, const npy_intp *shape, const char *meaning);
 
+/** An array of rows has at least one dimension. */
+int check_rows(const operand *argument);
+
 /** Allocates arrays of one shape. On failure all stay NULL. */
 int new_arrays(PyArrayObject **arrays, size_t count, int ndim, const npy_intp *shape, int type);
 
@@ -72,6 +75,11 @@ PyObject *tuple_of_arrays(PyArrayObject *const *arrays, size_t count);
 /** (loss, losses, ...) from a head's arrays, losses first, which it takes over; NULL is None. Unreduced, the loss is the
  * losses. */
 PyObject *head_results(double loss, swiftdpo_reduction reduction, PyArrayObject **arrays, size_t count);
+
+/** As tuple_of_arrays, with numbers for arrays without dimensions. */
+PyObject *tuple_of_values(PyArrayObject *const *arrays, size_t count);
+
+static inline PyObject *object_or_none(PyArrayObject *array) { return array == NULL ? Py_None : (PyObject *)array; }
 
 static inline void *data_of(PyArrayObject *array) { return array == NULL ? NULL : PyArray_DATA(array); }
 
@@ -96,6 +104,7 @@ int take_first_choice(swiftdpo_first_choice *first_choice, PyObject *object);
 
 /** An integer above 0. */
 int take_positive(size_t *count, PyObject *object, const char *name);
+int take_divergence_kind(swiftdpo_divergence_kind *kind, PyObject *object);
 
 /** If *object is one number for the whole batch, takes it and leaves None; an array stays, to be an operand. */
 int take_number(double *number, PyObject **object, const char *name);
@@ -126,8 +135,8 @@ static inline void regain_gil(PyThreadState *released) {
 
 /* -- The calls ------------------------------------------------------------------------------------------------------ */
 
-PyObject *core_dpo_loss(PyObject *module, PyObject *const *args, Py_ssize_t nargs);           /* pairs.c */
-PyObject *core_unpaired_loss(PyObject *module, PyObject *const *args, Py_ssize_t nargs);      /* unpaired.c */
+PyObject *core_dpo_loss(PyObject *module, PyObject *const *args, Py_ssize_t nargs);      /* pairs.c */
+PyObject *core_unpaired_loss(PyObject *module, PyObject *const *args, Py_ssize_t nargs); /* unpaired.c */
 PyObject *core_kto_baseline_add(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *core_kto_baseline_value(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *core_bco_delta_add(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
@@ -138,5 +147,12 @@ PyObject *core_sequence_logps_backward(PyObject *module, PyObject *const *args, 
 PyObject *core_vocab_shard(PyObject *module, PyObject *const *args, Py_ssize_t nargs); /* shards.c */
 PyObject *core_vocab_shard_merge(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *core_vocab_shard_logps(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+
+PyObject *core_divergence(PyObject *module, PyObject *const *args, Py_ssize_t nargs); /* divergences.c */
+PyObject *core_kl_estimates(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *core_preference_probability(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *core_optimal_policy(PyObject *module, PyObject *const *args, Py_ssize_t nargs); /* policies.c */
+PyObject *core_implicit_rewards(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *core_policy_from_rewards(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 
 #endif

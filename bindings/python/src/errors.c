@@ -30,6 +30,10 @@ static const char *python_name(const char *field) {
     return "position_weights.shape[0]";
   if (strcmp(field, "num_tie_strengths") == 0)
     return "tie_strengths.shape[0]";
+  if (strcmp(field, "num_responses") == 0)
+    return "rewards.shape[-1]";
+  if (strcmp(field, "num_outcomes") == 0)
+    return "logp.shape[-1]";
   if (strcmp(field, "vocab_size") == 0)
     return "logits.shape[-1]";
   if (strcmp(field, "logit_scale") == 0)

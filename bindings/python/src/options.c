@@ -124,3 +124,11 @@ int take_positive(size_t *count, PyObject *object, const char *name) {
   PyErr_Format(PyExc_ValueError, "%s is %R; expected an integer above 0", name, object);
   return -1;
 }
+
+int take_divergence_kind(swiftdpo_divergence_kind *kind, PyObject *object) {
+  static const char *const choices[] = {"kl", "reverse_kl", "generalized_kl", "jensen_shannon", NULL};
+  int choice = take_choice(object, "kind", choices, "'kl', 'reverse_kl', 'generalized_kl' or 'jensen_shannon'");
+  if (choice >= 0)
+    *kind = (swiftdpo_divergence_kind)choice;
+  return choice < 0 ? -1 : 0;
+}

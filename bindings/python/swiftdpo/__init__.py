@@ -11,6 +11,12 @@ protocol or DLPack from CPU memory; losses, gradients and rewards come back as N
 - `sequence_logps_backward`: the gradient by log-probabilities to the gradient by logits, in place if you like
 - `vocab_shard`, `merge_vocab_shards`, `vocab_shard_logps`: the same from shards of the vocabulary
 
+And the mathematics behind the losses, where responses can be listed or sampled:
+
+- `kl_divergence`, `divergence`, `kl_estimates`: how far one policy is from another
+- `optimal_policy`, `implicit_rewards`, `policy_from_rewards`: rewards to policies, and back
+- `preference_probability`: Bradley-Terry
+
 Conventions: natural logarithms (nats); `logps` are sums over a response's tokens; rankings run from best to
 worst. `swiftdpo.h` states the contract of each call in full.
 """
@@ -18,9 +24,25 @@ worst. `swiftdpo.h` states the contract of each call in full.
 from ._core import __version__
 from ._typing import LogpsOptions
 from .build import BuildInfo, build_info, num_threads, set_num_threads
+from .divergences import (
+    Divergence,
+    KLEstimates,
+    divergence,
+    jensen_shannon_divergence,
+    kl_divergence,
+    kl_estimates,
+)
 from .dpo import DPOLoss, PairMetrics, dpo_loss
 from .fit import PlackettLuceFit, Progress, fit_plackett_luce
 from .logps import RowFlag, SequenceLogps, sequence_logps, sequence_logps_backward
+from .policies import (
+    OptimalPolicy,
+    implicit_rewards,
+    log_preference_probability,
+    optimal_policy,
+    policy_from_rewards,
+    preference_probability,
+)
 from .rankings import PlackettLuceLoss, plackett_luce_hessian_product, plackett_luce_loss
 from .reference_free import alphapo_loss, cpo_loss, orpo_loss, simpo_loss, slic_loss, tpo_loss
 from .shards import VocabShard, merge_vocab_shards, vocab_shard, vocab_shard_logps
@@ -30,8 +52,11 @@ __all__ = [
     "BCODelta",
     "BuildInfo",
     "DPOLoss",
+    "Divergence",
+    "KLEstimates",
     "KTOBaseline",
     "LogpsOptions",
+    "OptimalPolicy",
     "PairMetrics",
     "PlackettLuceFit",
     "PlackettLuceLoss",
@@ -46,14 +71,23 @@ __all__ = [
     "bco_loss",
     "build_info",
     "cpo_loss",
+    "divergence",
     "dpo_loss",
     "fit_plackett_luce",
+    "implicit_rewards",
+    "jensen_shannon_divergence",
+    "kl_divergence",
+    "kl_estimates",
     "kto_loss",
+    "log_preference_probability",
     "merge_vocab_shards",
     "num_threads",
+    "optimal_policy",
     "orpo_loss",
     "plackett_luce_hessian_product",
     "plackett_luce_loss",
+    "policy_from_rewards",
+    "preference_probability",
     "sequence_logps",
     "sequence_logps_backward",
     "set_num_threads",

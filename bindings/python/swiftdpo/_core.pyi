@@ -5,7 +5,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ._typing import ArrayLike, FirstChoice, FloatArray, LogpsOptions, Nonfinite, Reduction, Ties, Unlisted
+from ._typing import (
+    ArrayLike,
+    DivergenceKind,
+    FirstChoice,
+    FloatArray,
+    LogpsOptions,
+    Nonfinite,
+    Reduction,
+    RowValue,
+    Ties,
+    Unlisted,
+)
 
 _Doubles = npt.NDArray[np.float64]
 
@@ -47,7 +58,9 @@ def kto_baseline_add(
     policy_kl_logps: ArrayLike, ref_kl_logps: ArrayLike | None, /
 ) -> tuple[int, int, int, float, float, float]: ...
 def kto_baseline_value(state: tuple[int, int, int, float, float, float], estimator: int, /) -> float: ...
-def bco_delta_add(policy_logps: ArrayLike, ref_logps: ArrayLike | None, beta: float, /) -> tuple[int, float]: ...
+def bco_delta_add(
+    policy_logps: ArrayLike, ref_logps: ArrayLike | None, beta: float, /
+) -> tuple[int, float]: ...
 def udm_weights(probabilities: ArrayLike, /) -> FloatArray: ...
 def plackett_luce_loss(
     policy_logps: ArrayLike,
@@ -102,3 +115,36 @@ def vocab_shard_logps(
     options: LogpsOptions,
     /,
 ) -> tuple[Any, ...]: ...
+def divergence(
+    logp: ArrayLike, logq: ArrayLike, kind: DivergenceKind, gradients: bool, nonfinite: Nonfinite, /
+) -> tuple[RowValue, FloatArray | None, FloatArray | None]: ...
+def kl_estimates(
+    policy_logps: ArrayLike, ref_logps: ArrayLike, nonfinite: Nonfinite, /
+) -> tuple[FloatArray, FloatArray, FloatArray]: ...
+def preference_probability(
+    chosen_rewards: ArrayLike, rejected_rewards: ArrayLike, nonfinite: Nonfinite, /
+) -> tuple[FloatArray, FloatArray]: ...
+def optimal_policy(
+    rewards: ArrayLike,
+    ref_logps: ArrayLike | None,
+    beta: float | ArrayLike,
+    policy_logps: ArrayLike | None,
+    nonfinite: Nonfinite,
+    /,
+) -> tuple[Any, ...]: ...
+def implicit_rewards(
+    policy_logps: ArrayLike,
+    ref_logps: ArrayLike | None,
+    beta: float | ArrayLike,
+    log_partition: float | ArrayLike,
+    nonfinite: Nonfinite,
+    /,
+) -> FloatArray: ...
+def policy_from_rewards(
+    rewards: ArrayLike,
+    ref_logps: ArrayLike | None,
+    beta: float | ArrayLike,
+    log_partition: float | ArrayLike,
+    nonfinite: Nonfinite,
+    /,
+) -> FloatArray: ...

@@ -18,11 +18,15 @@ FloatArray: TypeAlias = npt.NDArray[np.float32] | npt.NDArray[np.float64]
 #: Arguments: whatever exports the buffer protocol, or DLPack from CPU memory; or nested sequences of numbers.
 ArrayLike: TypeAlias = npt.ArrayLike | SupportsDLPack
 
+#: What there is one of for each row, in double precision: a number where there is a single row.
+RowValue: TypeAlias = np.float64 | npt.NDArray[np.float64]
+
 Reduction: TypeAlias = Literal["mean", "sum", "none"]
 Nonfinite: TypeAlias = Literal["error", "propagate"]
 Unlisted: TypeAlias = Literal["error", "absent", "remain"]
 FirstChoice: TypeAlias = Literal["best", "worst"]
 Ties: TypeAlias = Literal["breslow", "efron", "average", "davidson"]
+DivergenceKind: TypeAlias = Literal["kl", "reverse_kl", "generalized_kl", "jensen_shannon"]
 
 
 class LogpsOptions(TypedDict, total=False):

@@ -13,8 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import swiftdpo
+import swiftdpo.divergences
 import swiftdpo.dpo
 import swiftdpo.logps
+import swiftdpo.policies
 import swiftdpo.rankings
 import swiftdpo.shards
 
@@ -83,7 +85,14 @@ def test_the_import_brings_nothing_but_numpy():
 
 @pytest.mark.parametrize(
     "module",
-    [swiftdpo.dpo, swiftdpo.logps, swiftdpo.rankings, swiftdpo.shards],
+    [
+        swiftdpo.divergences,
+        swiftdpo.dpo,
+        swiftdpo.logps,
+        swiftdpo.policies,
+        swiftdpo.rankings,
+        swiftdpo.shards,
+    ],
     ids=lambda module: module.__name__,
 )
 def test_examples_in_docstrings(module):
