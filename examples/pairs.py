@@ -54,7 +54,8 @@ class Preferences:
 
 
 def fold_of(prompt: bytes) -> int:
-    """Two prompts in five are for development; the others fall into four folds."""
+    """Two prompts in five are for development: on them features and settings were chosen, by training on the
+    others. Those fall into four folds, which are what results are reported on."""
     code = zlib.crc32(prompt)
     return DEVELOPMENT if code % 5 < 2 else FOLDS[code // 5 % len(FOLDS)]
 

@@ -90,6 +90,7 @@ class Run:
     def __call__(self) -> Fold:
         self.supervise()
         self.reference = self.model.copy()
+        # In the very batches of `evaluate`: so before the first step log-ratios are 0 to the last bit.
         evaluated = both(np.concatenate(list(self.evaluated.values())))
         others = np.setdiff1d(both(self.training), evaluated)
         self.reference_logps = np.full(len(self.corpus.lengths), np.nan)
@@ -165,7 +166,11 @@ def train(data: Preferences, settings: Settings, workers: int) -> list[Fold]:
         + settings.preference_epochs * num_batches(size, settings.preference_batch)
         for size in sizes
     )
-    with tqdm(total=steps, unit="step") as bar, threadpool_limits(1), ThreadPoolExecutor(workers) as pool:
+    with (
+        tqdm(total=steps, unit="step", mininterval=0.5) as bar,
+        threadpool_limits(1),
+        ThreadPoolExecutor(workers) as pool,
+    ):
         return list(pool.map(lambda fold: Run(data, fold, settings, bar.update)(), settings.folds))
 
 
