@@ -3,6 +3,11 @@
 PYTHON ?= python3
 VENV   ?= .venv
 
+# Where `make install` puts things; a packager's DESTDIR goes before each.
+PREFIX     ?= /usr/local
+LIBDIR     ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+
 SHELL       := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
@@ -22,7 +27,7 @@ LIBRARY     := .build/library.stamp
 SWIFT_FILES   := $(shell find Package.swift Sources Tests -name '*.swift' -type f)
 LIBRARY_FILES := $(filter-out Tests/%,$(SWIFT_FILES)) $(shell find include Sources -type f -not -name '*.swift')
 BINDING_FILES := $(wildcard $(addprefix bindings/python/,*.py *.toml *.md src/*.[ch] src/third_party/* swiftdpo/*.py*))
-C_FILES       := $(shell find include Sources Tests bindings/python/src benchmarks -name '*.[ch]' -type f) $(wildcard Tests/C/*.cpp)
+C_FILES       := $(shell find include Sources Tests bindings/python/src benchmarks -name '*.[ch]' -type f) $(wildcard Tests/*/*.cpp)
 
 say = @printf '\n--- %s\n' "$(1)"
 
@@ -41,6 +46,10 @@ demo-rankings: $(STAMPS)/package $(STAMPS)/demo ## Fit Plackett-Luce worths to t
 
 .PHONY: library
 library: $(LIBRARY) ## Build libswiftdpo.so into .build/release
+
+.PHONY: install
+install: $(LIBRARY) ## Install library, header, pkg-config and CMake files (PREFIX=, LIBDIR=, INCLUDEDIR=, DESTDIR=)
+	DESTDIR="$(DESTDIR)" packaging/install.sh $(LIBRARY_DIR)/libswiftdpo.so "$(PREFIX)" "$(LIBDIR)" "$(INCLUDEDIR)"
 
 .PHONY: package
 package: $(STAMPS)/package ## Install the Python package into .venv
@@ -90,7 +99,7 @@ lint: $(STAMPS)/lint ## Check every formatter's and linter's opinion
 	$(call say,mypy)
 	$(BIN)/mypy
 	$(call say,shellcheck)
-	$(BIN)/shellcheck .ci/run $(wildcard tools/*.sh)
+	$(BIN)/shellcheck .ci/run $(wildcard tools/*.sh packaging/*.sh)
 
 .PHONY: format
 format: $(STAMPS)/lint ## Rewrite the sources as the formatters want them

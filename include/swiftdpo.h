@@ -78,6 +78,14 @@ uint32_t swiftdpo_version(void);
 /** The library's own SWIFTDPO_ABI_VERSION. It must equal the header's. */
 uint32_t swiftdpo_abi_version(void);
 
+/**
+ * Nonzero if the library at hand serves a program that was compiled against this header: it has the same ABI version and
+ * is not older. Evaluate it before the first call wherever the two can differ, as after dlopen or in a plug-in; where it
+ * is 0, call nothing else. (The linker's SONAME keeps most programs from libraries of another ABI version.)
+ */
+#define SWIFTDPO_CHECK_VERSION() \
+  (swiftdpo_abi_version() == SWIFTDPO_ABI_VERSION && swiftdpo_version() >= SWIFTDPO_VERSION)
+
 /* ------------------------------------------------------------------------------------------------------------------
  * Status
  * ------------------------------------------------------------------------------------------------------------------ */

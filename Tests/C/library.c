@@ -4,6 +4,24 @@
 static void test_versions(void) {
   CHECK(swiftdpo_version() == SWIFTDPO_VERSION);
   CHECK(swiftdpo_abi_version() == SWIFTDPO_ABI_VERSION);
+  CHECK(SWIFTDPO_CHECK_VERSION());
+}
+
+/* The check as headers of other versions would expand it, from here to the end of the function. */
+static void test_versions_that_differ(void) {
+#pragma push_macro("SWIFTDPO_VERSION")
+#undef SWIFTDPO_VERSION
+#define SWIFTDPO_VERSION (swiftdpo_version() + 1)
+  CHECK(!SWIFTDPO_CHECK_VERSION()); /* compiled against a newer header */
+#undef SWIFTDPO_VERSION
+#define SWIFTDPO_VERSION (swiftdpo_version() - 1)
+  CHECK(SWIFTDPO_CHECK_VERSION()); /* against an older one */
+#pragma pop_macro("SWIFTDPO_VERSION")
+#pragma push_macro("SWIFTDPO_ABI_VERSION")
+#undef SWIFTDPO_ABI_VERSION
+#define SWIFTDPO_ABI_VERSION (swiftdpo_abi_version() + 1)
+  CHECK(!SWIFTDPO_CHECK_VERSION()); /* another ABI, of whatever version */
+#pragma pop_macro("SWIFTDPO_ABI_VERSION")
 }
 
 static bool says_something(const char *text) { return text != NULL && *text != '\0'; }
@@ -115,6 +133,7 @@ static void test_structs_of_a_newer_header(void) {
 
 void test_library(void) {
   test_versions();
+  test_versions_that_differ();
   test_status_strings();
   test_build_info();
   test_number_of_threads();
