@@ -1,6 +1,7 @@
 """sequence_logps a second time, for every option: row by row in extended precision (80 bits on x86-64).
 
-Slow and obvious. Logits come in each of the library's types, beside the exact values of what was rounded to them.
+Slow and obvious. Logits come in each of the library's types, beside the exact values of what was rounded to
+them.
 """
 
 from __future__ import annotations
@@ -57,9 +58,8 @@ class Rows(NamedTuple):
 
 def sequences(labels, offsets=None):
     """The rows of each sequence."""
-    if offsets is None:
-        return list(np.arange(labels.size).reshape(labels.shape)) if labels.size else [[]] * len(labels)
-    return [np.arange(a, b) for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+    rows = np.arange(labels.size)
+    return list(rows.reshape(labels.shape)) if offsets is None else np.split(rows, offsets[1:-1])
 
 
 def exact_rows(
@@ -105,18 +105,18 @@ def exact_rows(
 def score_row(rows, row, x, label, temperature, softcap):
     scale = 1 / np.longdouble(temperature)
     tanh = np.tanh(x / softcap) if softcap else 0 * x
-    l = np.where(np.isinf(x), x, softcap * tanh) * scale if softcap else x * scale
-    largest = l.max()
-    e = np.exp(l - largest)
+    scores = np.where(np.isinf(x), x, softcap * tanh) * scale if softcap else x * scale
+    largest = scores.max()
+    e = np.exp(scores - largest)
     p = e / e.sum()
     log_normalizer = largest + np.log(e.sum())
-    log_p = np.where(p > 0, (l - largest) - np.log(e.sum()), 0)
-    rows.token_logps[row] = (l[label] - largest) - np.log(e.sum())
+    log_p = np.where(p > 0, (scores - largest) - np.log(e.sum()), 0)
+    rows.token_logps[row] = (scores[label] - largest) - np.log(e.sum())
     rows.log_normalizers[row] = log_normalizer
     rows.entropies[row] = -(p * log_p).sum()
     rows.log_sum_squares[row] = np.log((p * p).sum())
-    rows.mean_logits[row] = l.mean()
-    rows.top_1[row] = l[label] >= largest
+    rows.mean_logits[row] = scores.mean()
+    rows.top_1[row] = scores[label] >= largest
     rows.softmax[row] = p
     rows.slopes[row] = np.where(softcap and np.isinf(x), 0, scale * (1 - tanh**2))
     rows.slope_terms[row] = scale * (1 + tanh**2)

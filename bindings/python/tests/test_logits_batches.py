@@ -1,4 +1,4 @@
-"""Which tokens of a batch count, how much, and how they lie: packed, masked, weighted, strided, at any address."""
+"""Which tokens of a batch count, how much, and how they lie: packed, masked, weighted, at any address."""
 
 import numpy as np
 import pytest
@@ -100,7 +100,7 @@ def test_a_mask_is_as_good_as_ignored_labels(kind):
 
 
 def test_the_weights_of_ld_dpo_written_out():
-    """alpha log pi(y) + (1 - alpha) log pi(y up to the length of the shorter response): Liu et al. 2024, eq. 8."""
+    """alpha log pi(y) + (1 - alpha) log pi(y up to the shorter response's length) (Liu et al. 2024)."""
     given, _, labels = batch("float64", seed=6)
     full = swiftdpo.sequence_logps(given, labels)
     lengths, alpha = np.minimum(full.num_tokens, full.num_tokens[::-1]), 0.25
@@ -183,7 +183,9 @@ def test_a_huge_stride():
     out = swiftdpo.sequence_logps(rows, labels, shift=False)
     assert results_equal(out, swiftdpo.sequence_logps(rows.copy(), labels, shift=False))
     expected = swiftdpo.sequence_logps_backward(rows.copy(), labels, [1.0], out)
-    assert results_equal(swiftdpo.sequence_logps_backward(rows, labels, [1.0], out, out=rows).copy(), expected)
+    assert results_equal(
+        swiftdpo.sequence_logps_backward(rows, labels, [1.0], out, out=rows).copy(), expected
+    )
 
 
 # Refusals
