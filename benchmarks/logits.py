@@ -46,11 +46,13 @@ def memory(rows: int, vocab: int, threads: int):
     subprocess.run([*command, HERE / "bandwidth.c"], check=True)
     kernels = ctypes.CDLL(library)
     array = np.ones(rows * vocab, np.float32)
-    pointer = ctypes.c_void_p(array.ctypes.data)
-    count = ctypes.c_size_t(array.size)
+
+    def run(kernel):
+        kernel(ctypes.c_void_p(array.ctypes.data), ctypes.c_size_t(array.size), threads)
+
     return {
-        "read": lambda: kernels.bandwidth_read(pointer, count, threads),
-        "read + write": lambda: kernels.bandwidth_scale(pointer, count, threads),
+        "read": lambda: run(kernels.bandwidth_read),
+        "read + write": lambda: run(kernels.bandwidth_scale),
     }
 
 
