@@ -124,8 +124,7 @@ struct LogitsBatch {
         try require(known, SWIFTDPO_ERROR_LABEL, labelsName, at: position)
         var weight = weights.map { $0[position] } ?? 1
         try require(weight.isFinite, SWIFTDPO_ERROR_NONFINITE, "token_weights", at: position)
-        if fullWeight <= 0 { weight *= ldAlpha }
-        fullWeight -= 1
+        if fullWeight > 0 { fullWeight -= 1 } else { weight *= ldAlpha }
         plan[position - shift] = PlannedRow(label: Int(label), weight: weight)
       }
     }

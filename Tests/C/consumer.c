@@ -24,6 +24,7 @@ int main(void) {
   test_policies_bad_input_f64();
   test_logits();
   test_logits_bad_input();
+  test_shards();
   swiftdpo_build build = SWIFTDPO_BUILD_INIT;
   CHECK_OK(swiftdpo_build_info(&build));
   printf("C consumer, %s: %d passed, %d failed\n", build.instruction_set, checks_passed, checks_failed);

@@ -1,4 +1,4 @@
-"""Prints a hash of the results of all calls over logits: test_same_bits.py runs it for each instruction set."""
+"""Prints a hash of the results of calls over logits. test_same_bits.py runs it for each instruction set."""
 
 import hashlib
 import sys

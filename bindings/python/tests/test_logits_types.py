@@ -23,7 +23,7 @@ ROUNDING = {
 
 
 def batch(dtype, vocab_size, sequences=2, length=4, spread=4.0, seed=0):
-    """Logits, their exact values, and labels with a prompt and perhaps a sequence without tokens that count."""
+    """Logits, their exact values, and labels with a prompt and, of three, a sequence that counts no token."""
     rng = np.random.default_rng(seed)
     given, exact = rounded(rng.normal(0, spread, (sequences, length, vocab_size)), dtype)
     labels = rng.integers(0, vocab_size, (sequences, length))
