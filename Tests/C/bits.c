@@ -2,6 +2,7 @@
  * machine, instruction set and number of threads; Tests/Golden/bits.txt pins them from release to release.
  * Inputs are made from integers alone, so that no library's rounding can differ. */
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,7 +112,9 @@ static double logits_f64[LOGITS], grad_f64[LOGITS];
 static uint16_t logits_bf16[LOGITS], logits_f16[LOGITS], grad_half[LOGITS];
 static int64_t labels[ROWS];
 
-static double logps[SEQUENCES], normalizers[ROWS], entropies[ROWS], log_sum_squares[ROWS], mean_logits[ROWS];
+static double logps[SEQUENCES], token_logps[ROWS], normalizers[ROWS];
+static double entropies[ROWS], log_sum_squares[ROWS], mean_logits[ROWS];
+static uint8_t top_1[ROWS];
 static const double grad_logps[SEQUENCES] = {1, -0.5, 0.25};
 
 static void make_logits(void) {
@@ -134,31 +137,45 @@ static void make_logits(void) {
   }
 }
 
-static swiftdpo_logps_results row_results(void) {
+static swiftdpo_logps_results row_results(bool by_products) {
   swiftdpo_logps_results results = SWIFTDPO_LOGPS_RESULTS_INIT;
-  results.logps = logps, results.log_normalizers = normalizers, results.entropies = entropies;
-  results.log_sum_squares = log_sum_squares, results.mean_logits = mean_logits;
+  results.logps = logps, results.token_logps = token_logps, results.log_normalizers = normalizers;
+  if (by_products) {
+    results.entropies = entropies, results.log_sum_squares = log_sum_squares;
+    results.mean_logits = mean_logits, results.top_1 = top_1;
+  }
   return results;
 }
 
-static void mix_rows(void) {
-  mix(logps, sizeof logps), mix(normalizers, sizeof normalizers), mix(entropies, sizeof entropies);
-  mix(log_sum_squares, sizeof log_sum_squares), mix(mean_logits, sizeof mean_logits);
+static void mix_rows(bool by_products) {
+  mix(logps, sizeof logps), mix(token_logps, sizeof token_logps), mix(normalizers, sizeof normalizers);
+  if (by_products) {
+    mix(entropies, sizeof entropies), mix(log_sum_squares, sizeof log_sum_squares);
+    mix(mean_logits, sizeof mean_logits), mix(top_1, sizeof top_1);
+  }
 }
 
-/* Forward and backward of one type, plain or with a scale and a cap. */
+/* Of one type, plain or with a scale and a cap: forward without by-products and with them, backward, and as a shard. */
 #define DEFINE_LOGITS(type, structs, INIT, grad) \
   static void run_##type(const char *name, const swiftdpo_logps_options *options) { \
     swiftdpo_logits_##structs batch = INIT; \
     batch.num_sequences = SEQUENCES, batch.sequence_length = LENGTH, batch.vocab_size = VOCAB; \
     batch.logits = logits_##type, batch.labels = labels; \
-    const swiftdpo_logps_results results = row_results(); \
+    swiftdpo_status status = SWIFTDPO_OK; \
     begin(); \
-    swiftdpo_status status = swiftdpo_sequence_logps_##type(&batch, options, &results, NULL); \
-    mix_rows(); \
+    for (int by_products = 0; by_products <= 1 && status == SWIFTDPO_OK; by_products++) { \
+      const swiftdpo_logps_results results = row_results(by_products); \
+      status = swiftdpo_sequence_logps_##type(&batch, options, &results, NULL); \
+      mix_rows(by_products); \
+    } \
     if (status == SWIFTDPO_OK) \
       status = swiftdpo_sequence_logps_backward_##type(&batch, options, grad_logps, normalizers, grad, NULL); \
     mix(grad, sizeof(grad)); \
+    swiftdpo_shard_statistics shard = SWIFTDPO_SHARD_STATISTICS_INIT; \
+    shard.maxima = normalizers, shard.sums = token_logps, shard.label_logits = entropies; \
+    if (status == SWIFTDPO_OK) \
+      status = swiftdpo_vocab_shard_##type(&batch, options, &shard, NULL); \
+    mix(normalizers, sizeof normalizers), mix(token_logps, sizeof token_logps), mix(entropies, sizeof entropies); \
     end(name, status); \
   }
 
