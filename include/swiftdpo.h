@@ -831,8 +831,10 @@ swiftdpo_status swiftdpo_plackett_luce_loss_f64(const swiftdpo_rankings_f64 *ran
  *
  * Types: logits of f32, f64, bf16 and f16 (the last two as uint16_t bit patterns). f64 is computed in double. The
  * others are widened to single precision exactly; exponentials are single, every sum of them is carried in double.
- * Accuracy of a token's log-probability: f64 within 1e-14 relative to the largest term; f32, bf16 and f16 within 1e-6
- * of the exact value of the given logits, for logits within 50 of each other's size and any vocabulary.
+ * Accuracy of a token's log-probability: f64 within 1e-14 relative to the largest term, a softcap counted among them;
+ * f32, bf16 and f16 within 1e-6 of the exact value of the given logits, for logits within 50 of each other's size and
+ * any vocabulary. Results that entropies, log_sum_squares or mean_logits are asked for together with may differ from
+ * those without in their last digits.
  *
  * -inf is a legal logit (a masked vocabulary entry): its probability is 0. As the label's logit it makes the
  * log-probability -inf and sets the row's flag. NaN and +inf have no meaning, nor has a row that is -inf throughout:
@@ -965,6 +967,7 @@ swiftdpo_status swiftdpo_sequence_logps_f16(const swiftdpo_logits_half *logits, 
  *   grad_logits[t, v]  = that * logit_scale * (1 - tanh(logits / c)^2)
  *
  * and 0 in every row that scores no label that counts. An impossible label gives g * w * (1 - 0) at the label.
+ * For f32, bf16 and f16 logits without a softcap, probabilities below 2^-124 may be taken for 0.
  *
  * @param grad_logps      [B]: d loss / d logps. Required.
  * @param log_normalizers [rows] from the forward call over the same logits and options, or NULL: then each row is read

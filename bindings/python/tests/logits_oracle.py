@@ -103,8 +103,8 @@ def exact_rows(
 
 
 def score_row(rows, row, x, label, temperature, softcap):
-    scale = 1 / np.longdouble(temperature)
-    tanh = np.tanh(x / softcap) if softcap else 0 * x
+    scale = np.longdouble(1 / temperature)
+    tanh = np.tanh(x / softcap) if softcap else np.zeros_like(x)
     scores = np.where(np.isinf(x), x, softcap * tanh) * scale if softcap else x * scale
     largest = scores.max()
     e = np.exp(scores - largest)
