@@ -8,7 +8,7 @@ import CPlatform
 /// an integer. So a row's sums can change their scale by exact powers of two, and no maximum must be known beforehand.
 ///
 /// Domain: |x L| below 2^20, results from 2^-126 to 2^127; `exactValue` replaces results below by 0. NaN stays NaN.
-/// Postcondition: within 1 ulp where the result is normal.
+/// Postcondition: within 1.02 ulp where the result is normal (13 floats of 3.3e9 exceed 1 ulp).
 public struct RowExponential {
   public var high: F32x16
   public var low: F32x16
