@@ -1275,6 +1275,41 @@ swiftdpo_status swiftdpo_preference_probability_f64(size_t count, const double *
                                                     swiftdpo_culprit *culprit);
 
 /* ------------------------------------------------------------------------------------------------------------------
+ * Tokens: what weighs or bounds them before they are summed
+ * ------------------------------------------------------------------------------------------------------------------ */
+
+/**
+ * WPO's weight of each response (Zhou et al. 2024, arXiv:2406.11827), how near it is to what the policy would write:
+ *
+ *   weight = exp(mean over tokens of (log pi(y_t) - log sum over v of pi(v)^2))
+ *
+ * The weight of a pair is the product of its two, and takes no part in the gradient. It may exceed 1. A response without
+ * tokens has weight 1.
+ *
+ * @param token_logps     [num_sequences, length], 0 where a token does not count, as swiftdpo_sequence_logps_* gives them.
+ * @param log_sum_squares The same for log sum p^2. NULL: 0, the variant without alignment of weights.
+ * @param num_tokens      [num_sequences]: how many tokens count.
+ * @param weights         [num_sequences]: the result.
+ */
+swiftdpo_status swiftdpo_wpo_weights(const double *token_logps, const double *log_sum_squares,
+                                     const int64_t *num_tokens, size_t num_sequences, size_t length, double *weights,
+                                     swiftdpo_culprit *culprit);
+
+/**
+ * Humanline clamping (Liu et al. 2025): log-ratios of tokens, held to [low, high] before they are summed.
+ *
+ *   log_ratio = sum over tokens of min(max(log pi(y_t) - log ref(y_t), low), high)
+ *
+ * @param policy_token_logps, ref_token_logps [num_sequences, length], 0 where a token does not count.
+ * @param low, high       Bounds in nats, low <= 0 <= high, so that tokens that do not count stay 0.
+ * @param log_ratios      [num_sequences]: the sums, which stand for log pi - log ref of a response. May be NULL.
+ * @param passes          [num_sequences, length]: 1 where the gradient passes, 0 where a token is clamped. May be NULL.
+ */
+swiftdpo_status swiftdpo_humanline_clamp(const double *policy_token_logps, const double *ref_token_logps,
+                                         size_t num_sequences, size_t length, double low, double high,
+                                         double *log_ratios, double *passes, swiftdpo_culprit *culprit);
+
+/* ------------------------------------------------------------------------------------------------------------------
  * The library itself
  * ------------------------------------------------------------------------------------------------------------------ */
 

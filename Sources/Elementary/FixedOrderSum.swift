@@ -5,7 +5,11 @@ public struct FixedOrderSum {
 
   @_transparent public init() {}
 
-  @_transparent public mutating func add(_ terms: F64x8) { lanes = lanes + terms }
+  /// The sum's error is kept beside it, and put in its place by `total`.
+  @_transparent public mutating func add(_ terms: F64x8) {
+    let sum = DoubleDouble.sum(lanes.high, terms)
+    lanes = DoubleDouble(high: sum.high, low: lanes.low + sum.low)
+  }
 
   @_transparent public mutating func add(_ terms: DoubleDouble) { lanes = lanes + terms }
 
@@ -14,7 +18,7 @@ public struct FixedOrderSum {
   /// The sum in all lanes.
   @_transparent public var total: DoubleDouble {
     // Each step leaves the sums of neighbours, twice over; the third leaves the whole in every lane.
-    lanes.sumOfNeighbours.sumOfNeighbours.sumOfNeighbours
+    DoubleDouble.normalized(lanes.high, lanes.low).sumOfNeighbours.sumOfNeighbours.sumOfNeighbours
   }
 }
 

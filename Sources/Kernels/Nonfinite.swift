@@ -4,6 +4,14 @@ import Elementary
 @inline(__always)
 func firstNonfinite<Element: BinaryFloatingPoint & SIMDScalar>(_ array: UnsafePointer<Element>, _ count: Int) -> Int {
   var block = 0
+  // A few elements are sooner looked at than set up for vectors.
+  if count < 16 {
+    while block < count {
+      if !array[block].isFinite { return block }
+      block &+= 1
+    }
+    return -1
+  }
   while block < count {
     let end = min(block + 256, count)
     // x - x is 0 for finite x and NaN for others, and NaN survives a sum.

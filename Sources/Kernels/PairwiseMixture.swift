@@ -103,6 +103,19 @@ private func reward(_ quarter: DoubleDouble, _ beta: F64x8, less hasMargin: Bool
   return hasMargin ? reward - margin : reward
 }
 
+/// z. Between log-ratios as they are, it is plain DPO's.
+@inline(never)
+private func reward(
+  _ term: LossTerm, _ scores: PairScores, _ chosen: DoubleDouble, _ rejected: DoubleDouble, _ beta: F64x8,
+  less hasMargin: Bool, _ margin: F64x8
+) -> DoubleDouble {
+  if term.score != .logRatio || term.meanScore || term.meanLogRatio {
+    return reward(scores.quarterDifference, beta, less: hasMargin, margin)
+  }
+  let z = LogRatio(quarter: chosen).rewardDifference(from: LogRatio(quarter: rejected), beta: beta)
+  return hasMargin ? z - margin : z
+}
+
 /// Numbers of tokens; a response without any counts as one, its log-probability being 0.
 @inline(never)
 private func tokens(_ lengths: UnsafePointer<Int64>?, _ places: Places, _ partners: UnsafePointer<Int>?) -> F64x8 {
@@ -142,7 +155,7 @@ private func evaluate(_ job: UnsafePointer<PairwiseJob>, _ term: LossTerm, _ pla
     tokens(job.pointee.rejectedLengths, places, places.policyRejected))
   // Odds ratios are compared as they are.
   let factor = term.loss == .oddsRatio ? F64x8(repeating: 1) : beta
-  let z = reward(scores.quarterDifference, factor, less: hasMargin, margin)
+  let z = reward(term, scores, chosen, rejected, factor, less: hasMargin, margin)
   let u = reward(scores.chosen.quarter, factor, less: hasMargin, 0.5 * margin)
   let v = reward(scores.rejected.quarter, factor, less: hasMargin, -0.5 * margin)
   let gap = load(type, job.pointee.rewardGaps, places, own, otherwise: 0)
@@ -259,8 +272,8 @@ private func rewards(
   let chosen = logRatio(type, job.pointee.policyChosen, nil, job.pointee.refChosen, nil, own)
   let rejected = logRatio(type, job.pointee.policyRejected, nil, job.pointee.refRejected, nil, own)
   let beta = load(type, job.pointee.betas, own, nil, otherwise: job.pointee.beta)
-  let chosenReward = reward(chosen, beta, less: false, beta).high
-  let rejectedReward = reward(rejected, beta, less: false, beta).high
+  let chosenReward = LogRatio(quarter: chosen).reward(beta: beta)
+  let rejectedReward = LogRatio(quarter: rejected).reward(beta: beta)
   if let array = job.pointee.chosenRewards { type.store(chosenReward, array, own.start, count: count) }
   if let array = job.pointee.rejectedRewards { type.store(rejectedReward, array, own.start, count: count) }
 

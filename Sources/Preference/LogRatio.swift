@@ -17,13 +17,18 @@ public struct LogRatio {
   @_transparent public var value: DoubleDouble { quarter.timesFour }
 
   /// The implicit reward beta * log pi(y|x) / ref(y|x), without beta log Z(x) (Rafailov et al. 2023, equation 5).
-  @_transparent public func reward(beta: F64x8) -> F64x8 { (quarter * beta).high * 4 }
+  @_transparent public func reward(beta: F64x8) -> F64x8 { quarter.high * beta * 4 }
 
   /// beta * (self - other): the difference of two rewards, from which any beta log Z(x) has cancelled.
   ///
   /// Exact to about 100 bits. Where it exceeds the largest double it is an infinity of the right sign.
   @_transparent public func rewardDifference(from other: LogRatio, beta: F64x8) -> DoubleDouble {
-    (quarter - other.quarter).reward(beta: beta)
+    // As (quarter - other.quarter) * beta, renormalised once at the end.
+    let difference = DoubleDouble.difference(quarter.high, other.quarter.high)
+    let low = difference.low + (quarter.low - other.quarter.low)
+    let product = difference.high * beta
+    let error = low.fma(beta, difference.high.fma(beta, -product))
+    return DoubleDouble.normalized(product, error).timesFour
   }
 
   /// Where this ratio is not the smaller one. False for NaN.

@@ -83,7 +83,7 @@ private func dpoLoss<P: Pairs, R: PairResults>(
   }
 
   if mixture.isSigmoidAlone {
-    let sum = kernels.pairwise(&job, 0..<count)
+    let sum = sumInChunks(count, &job)
     loss?.pointee = reduced(sum, scale)
     return
   }
@@ -93,6 +93,27 @@ private func dpoLoss<P: Pairs, R: PairResults>(
   loss?.pointee = reduced(sums.loss, scale)
   mixture.gradTieStrength?.pointee = reduced(sums.gradTieStrength, 1)
   mixture.metrics?.pointee.add(sums, count)
+}
+
+/// Plain DPO of all pairs, in as many chunks as the count alone asks for, so that threads change no bits.
+private func sumInChunks(_ count: Int, _ job: inout PairwiseJob) -> FixedOrderSum {
+  let most = 32
+  let least = 4096
+  if count <= least { return kernels.pairwise(&job, 0..<count) }
+  let share = (count + most - 1) / most
+  let grain = share < least ? least : (share + 7) & ~7
+  var sums = InlineArray<32, FixedOrderSum>(repeating: FixedOrderSum())
+  withUnsafeMutablePointer(to: &sums) { sums in
+    let sums = UnsafeMutableRawPointer(sums).assumingMemoryBound(to: FixedOrderSum.self)
+    withUnsafePointer(to: &job) { job in
+      parallelRanges(count, grain: grain) { range in
+        sums[range.lowerBound / grain] = kernels.pairwise(job, range)
+      }
+    }
+  }
+  var total = FixedOrderSum()
+  for chunk in 0..<most { total.add(sums[chunk]) }
+  return total
 }
 
 /// The sum of a batch's losses times the reduction's scale.

@@ -41,6 +41,8 @@ static PyMethodDef methods[] = {
     FAST(kto_baseline_value, "($module, state, estimator, /)"),
     FAST(bco_delta_add, "($module, policy_logps, ref_logps, beta, /)"),
     FAST(udm_weights, "($module, probabilities, /)"),
+    FAST(wpo_weights, "($module, token_logps, log_sum_squares, num_tokens, /)"),
+    FAST(humanline_clamp, "($module, policy_token_logps, ref_token_logps, low, high, /)"),
     FAST(plackett_luce_loss, "($module, policy_logps, ref_logps, beta, weights, position_weights, direction, rankings, "
                              "ranks, offsets, tie_strengths, reduction, nonfinite, unlisted, first_choice, top, "
                              "ties, shared, /)"),

@@ -141,6 +141,8 @@ PyObject *core_kto_baseline_add(PyObject *module, PyObject *const *args, Py_ssiz
 PyObject *core_kto_baseline_value(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *core_bco_delta_add(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *core_udm_weights(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *core_wpo_weights(PyObject *module, PyObject *const *args, Py_ssize_t nargs); /* tokens.c */
+PyObject *core_humanline_clamp(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *core_plackett_luce_loss(PyObject *module, PyObject *const *args, Py_ssize_t nargs); /* rankings.c */
 PyObject *core_sequence_logps(PyObject *module, PyObject *const *args, Py_ssize_t nargs);     /* logps.c */
 PyObject *core_sequence_logps_backward(PyObject *module, PyObject *const *args, Py_ssize_t nargs);

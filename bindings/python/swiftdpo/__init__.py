@@ -7,6 +7,7 @@ protocol or DLPack from CPU memory; losses, gradients and rewards come back as N
 - `dpo_loss`: pairs of responses, one preferred
 - `cpo_loss`, `simpo_loss`, `alphapo_loss`, `orpo_loss`, `slic_loss`, `tpo_loss`: pairs without a reference
 - `kto_loss`, `bco_loss`: single responses, desirable or not
+- `wpo_weights`, `humanline_clamp`: what weighs or bounds tokens
 - `plackett_luce_loss`: ranked lists of responses
 - `sequence_logps_backward`: the gradient by log-probabilities to the gradient by logits, in place if you like
 - `vocab_shard`, `merge_vocab_shards`, `vocab_shard_logps`: the same from shards of the vocabulary
@@ -46,6 +47,7 @@ from .policies import (
 from .rankings import PlackettLuceLoss, plackett_luce_hessian_product, plackett_luce_loss
 from .reference_free import alphapo_loss, cpo_loss, orpo_loss, simpo_loss, slic_loss, tpo_loss
 from .shards import VocabShard, merge_vocab_shards, vocab_shard, vocab_shard_logps
+from .tokens import HumanlineClamp, humanline_clamp, wpo_weights
 from .unpaired import BCODelta, KTOBaseline, UnpairedLoss, UnpairedMetrics, bco_loss, kto_loss, udm_weights
 
 __all__ = [
@@ -53,6 +55,7 @@ __all__ = [
     "BuildInfo",
     "DPOLoss",
     "Divergence",
+    "HumanlineClamp",
     "KLEstimates",
     "KTOBaseline",
     "LogpsOptions",
@@ -74,6 +77,7 @@ __all__ = [
     "divergence",
     "dpo_loss",
     "fit_plackett_luce",
+    "humanline_clamp",
     "implicit_rewards",
     "jensen_shannon_divergence",
     "kl_divergence",
@@ -97,4 +101,5 @@ __all__ = [
     "udm_weights",
     "vocab_shard",
     "vocab_shard_logps",
+    "wpo_weights",
 ]
