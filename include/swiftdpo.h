@@ -132,6 +132,7 @@ typedef enum swiftdpo_status {
   SWIFTDPO_ERROR_DIVERGENCE_KIND = 70, /**< kind is none of the swiftdpo_divergence_kind values. */
   SWIFTDPO_ERROR_LOG_PROBABILITY = 71, /**< A log-probability is above 0, by more than rounding. */
   SWIFTDPO_ERROR_SUPPORT = 72,         /**< A reference gives probability 0 to all responses of a prompt. */
+  SWIFTDPO_ERROR_ACCUMULATOR = 73,     /**< An accumulator is none, is empty, or has samples of another beta. */
 
   /* The system */
   SWIFTDPO_ERROR_OUT_OF_MEMORY = 40,   /**< Temporary memory could not be had. */
@@ -1239,6 +1240,61 @@ swiftdpo_status swiftdpo_optimal_policy_f32(const swiftdpo_responses_f32 *respon
 swiftdpo_status swiftdpo_optimal_policy_f64(const swiftdpo_responses_f64 *responses,
                                             const swiftdpo_policy_options *options,
                                             const swiftdpo_policy_results_f64 *results, swiftdpo_culprit *culprit);
+
+/**
+ * Estimates of log Z from rewards of responses that were sampled from the reference, where they cannot be listed:
+ * Z is the mean of w_i = exp(r_i / beta) over them.
+ *
+ *   standard error of log Z  = sqrt((n * sum w^2 - (sum w)^2) / ((n - 1) * (sum w)^2))            (delta method)
+ *   corrected for bias       : log Z + (standard error)^2 / 2
+ *   effective samples        = (sum w)^2 / sum w^2                                                 (Kong 1992)
+ *
+ * To be trusted the estimate needs some exp(KL(pi* || ref)) samples (Chatterjee and Diaconis 2018): with fewer, those
+ * that matter have not been seen, and the standard error does not know it. Few effective samples, or one sample with a
+ * large share, are the sign. Sums run in 106 bits, relative to the best weight: no finite reward overflows.
+ *
+ * An accumulator holds what samples of one prompt leave behind; all zeros is one without samples. It is plain data:
+ * send it to another process, and merge it there. Adding in another order changes the last bits at most.
+ */
+typedef struct swiftdpo_partition_accumulator {
+  double beta;             /**< Of the samples; 0 before the first. */
+  double count;            /**< How many samples, exact up to 2^53. */
+  double best;             /**< The best reward so far. */
+  double weight_sum;       /**< Sum of exp((r - best) / beta), and what it lost to rounding. */
+  double weight_sum_low;
+  double square_sum;       /**< Sum of the squares, likewise. */
+  double square_sum_low;
+} swiftdpo_partition_accumulator;
+
+/** Adds the rewards [B, N] of N samples for each of B prompts to B accumulators. Reads rewards and betas; samples that
+ * an accumulator has already must be of the same beta. */
+swiftdpo_status swiftdpo_partition_add_f32(const swiftdpo_responses_f32 *responses,
+                                           const swiftdpo_policy_options *options,
+                                           swiftdpo_partition_accumulator *accumulators, swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_partition_add_f64(const swiftdpo_responses_f64 *responses,
+                                           const swiftdpo_policy_options *options,
+                                           swiftdpo_partition_accumulator *accumulators, swiftdpo_culprit *culprit);
+
+/** Adds the samples of each accumulator of `from` to its counterpart in `into`. */
+swiftdpo_status swiftdpo_partition_merge(size_t count, swiftdpo_partition_accumulator *into,
+                                         const swiftdpo_partition_accumulator *from, swiftdpo_culprit *culprit);
+
+/** Where estimates go: an element for each accumulator. Each may be NULL. */
+typedef struct swiftdpo_partition_estimates {
+  size_t struct_size;             /**< sizeof(swiftdpo_partition_estimates) */
+  double *log_partitions;         /**< log Z. */
+  double *standard_errors;        /**< Of log Z; infinite for a single sample. */
+  double *effective_sample_sizes; /**< Between 1 and the number of samples. */
+  double *corrected;              /**< log Z, its bias removed to first order; as log_partitions for a single sample. */
+  double *largest_shares;         /**< Share of the best sample in the sum. */
+} swiftdpo_partition_estimates;
+
+#define SWIFTDPO_PARTITION_ESTIMATES_INIT {sizeof(swiftdpo_partition_estimates), NULL, NULL, NULL, NULL, NULL}
+void swiftdpo_partition_estimates_init(swiftdpo_partition_estimates *estimates);
+
+/** Estimates from accumulators, each of which must have a sample. */
+swiftdpo_status swiftdpo_partition_estimate(size_t count, const swiftdpo_partition_accumulator *accumulators,
+                                            const swiftdpo_partition_estimates *estimates, swiftdpo_culprit *culprit);
 
 /** rewards[B, N] = beta * (log pi - log ref) + beta * log Z, within 1 ulp: what a policy, which is required, is optimal
  * for. Reads policy_logps, ref_logps, betas, log_partitions. */

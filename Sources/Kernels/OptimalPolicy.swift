@@ -67,7 +67,7 @@ func optimalPolicy(_ pointer: UnsafePointer<ResponsesJob>, _ range: Range<Int>) 
 }
 
 /// A row of responses, whose scores are computed anew in each pass: cheaper than to store them.
-private struct TiltedRow {
+struct TiltedRow {
   /// Eight responses. Lanes beyond the row have a reference of -inf.
   struct Block {
     var count: Int

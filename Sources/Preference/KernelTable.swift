@@ -41,6 +41,9 @@ public struct KernelTable {
   /// Optimal policies of rows `range`.
   public var optimalPolicy: (UnsafePointer<ResponsesJob>, Range<Int>) -> Void
 
+  /// Sums over the samples of one row.
+  public var partitionSums: (UnsafePointer<ResponsesJob>, Int) -> PartitionSums
+
   /// Rewards of policies of rows `range`; policies of rewards if the last argument says so.
   public var implicitRewards: (UnsafePointer<ResponsesJob>, Range<Int>, Bool) -> Void
 
@@ -61,6 +64,7 @@ public struct KernelTable {
     exp: @escaping (Double) -> Double,
     divergence: @escaping (UnsafePointer<DivergenceJob>, Range<Int>) -> Void,
     optimalPolicy: @escaping (UnsafePointer<ResponsesJob>, Range<Int>) -> Void,
+    partitionSums: @escaping (UnsafePointer<ResponsesJob>, Int) -> PartitionSums,
     implicitRewards: @escaping (UnsafePointer<ResponsesJob>, Range<Int>, Bool) -> Void,
     elementwise: @escaping (UnsafePointer<ElementwiseJob>, Range<Int>) -> Void
   ) {
@@ -77,6 +81,7 @@ public struct KernelTable {
     self.exp = exp
     self.divergence = divergence
     self.optimalPolicy = optimalPolicy
+    self.partitionSums = partitionSums
     self.implicitRewards = implicitRewards
     self.elementwise = elementwise
   }

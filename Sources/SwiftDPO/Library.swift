@@ -63,6 +63,7 @@ private func rule(behind status: swiftdpo_status) -> StaticString {
   case SWIFTDPO_ERROR_DIVERGENCE_KIND: "kind must be one of the swiftdpo_divergence_kind values"
   case SWIFTDPO_ERROR_LOG_PROBABILITY: "a log-probability must be at most 0 (rounding of up to 0.01 is let through)"
   case SWIFTDPO_ERROR_SUPPORT: "at least one response of each prompt must have a reference probability above 0"
+  case SWIFTDPO_ERROR_ACCUMULATOR: "an accumulator must come from this library, have samples, and be of the same beta"
   case SWIFTDPO_ERROR_OUT_OF_MEMORY: "temporary memory could not be had"
   default: "unknown status"
   }

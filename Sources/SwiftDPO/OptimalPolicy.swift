@@ -51,7 +51,7 @@ public func swiftdpo_policy_from_rewards_f64(
 }
 
 /// What the calls over responses have in common: sizes, options, and the inputs that each of them reads.
-private struct Prompts {
+struct Prompts {
   let type: ElementType
   let rows: Int
   let length: Int

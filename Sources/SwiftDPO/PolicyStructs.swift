@@ -51,6 +51,8 @@ extension swiftdpo_responses_f64: Responses { static var initial: Self { zeroed(
 extension swiftdpo_policy_results_f32: PolicyResults { static var initial: Self { zeroed(Self()) } }
 extension swiftdpo_policy_results_f64: PolicyResults { static var initial: Self { zeroed(Self()) } }
 
+extension swiftdpo_partition_estimates: GrowableStruct { static var initial: Self { zeroed(Self()) } }
+
 extension swiftdpo_policy_options: GrowableStruct {
   static var initial: Self {
     var options = zeroed(Self())
@@ -88,3 +90,6 @@ public func swiftdpo_policy_results_f32_init(_ value: UnsafeMutablePointer<swift
 
 @_cdecl("swiftdpo_policy_results_f64_init") @implementation
 public func swiftdpo_policy_results_f64_init(_ value: UnsafeMutablePointer<swiftdpo_policy_results_f64>!) { initialize(value) }
+
+@_cdecl("swiftdpo_partition_estimates_init") @implementation
+public func swiftdpo_partition_estimates_init(_ value: UnsafeMutablePointer<swiftdpo_partition_estimates>!) { initialize(value) }

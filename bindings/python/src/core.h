@@ -156,5 +156,8 @@ PyObject *core_preference_probability(PyObject *module, PyObject *const *args, P
 PyObject *core_optimal_policy(PyObject *module, PyObject *const *args, Py_ssize_t nargs); /* policies.c */
 PyObject *core_implicit_rewards(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *core_policy_from_rewards(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *core_partition_add(PyObject *module, PyObject *const *args, Py_ssize_t nargs); /* partition.c */
+PyObject *core_partition_merge(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *core_partition_estimate(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 
 #endif

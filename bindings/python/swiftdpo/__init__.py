@@ -17,6 +17,7 @@ And the mathematics behind the losses, where responses can be listed or sampled:
 - `kl_divergence`, `divergence`, `kl_estimates`: how far one policy is from another
 - `optimal_policy`, `implicit_rewards`, `policy_from_rewards`: rewards to policies, and back
 - `preference_probability`: Bradley-Terry
+- `estimate_log_partition`: log Z from samples, with an honest error
 
 Conventions: natural logarithms (nats); `logps` are sums over a response's tokens; rankings run from best to
 worst. `swiftdpo.h` states the contract of each call in full.
@@ -36,6 +37,12 @@ from .divergences import (
 from .dpo import DPOLoss, PairMetrics, dpo_loss
 from .fit import PlackettLuceFit, Progress, fit_plackett_luce
 from .logps import RowFlag, SequenceLogps, sequence_logps, sequence_logps_backward
+from .partition import (
+    LogPartitionAccumulator,
+    LogPartitionEstimate,
+    UnreliableEstimateWarning,
+    estimate_log_partition,
+)
 from .policies import (
     OptimalPolicy,
     implicit_rewards,
@@ -58,6 +65,8 @@ __all__ = [
     "HumanlineClamp",
     "KLEstimates",
     "KTOBaseline",
+    "LogPartitionAccumulator",
+    "LogPartitionEstimate",
     "LogpsOptions",
     "OptimalPolicy",
     "PairMetrics",
@@ -68,6 +77,7 @@ __all__ = [
     "SequenceLogps",
     "UnpairedLoss",
     "UnpairedMetrics",
+    "UnreliableEstimateWarning",
     "VocabShard",
     "__version__",
     "alphapo_loss",
@@ -76,6 +86,7 @@ __all__ = [
     "cpo_loss",
     "divergence",
     "dpo_loss",
+    "estimate_log_partition",
     "fit_plackett_luce",
     "humanline_clamp",
     "implicit_rewards",

@@ -16,6 +16,7 @@ import swiftdpo
 import swiftdpo.divergences
 import swiftdpo.dpo
 import swiftdpo.logps
+import swiftdpo.partition
 import swiftdpo.policies
 import swiftdpo.rankings
 import swiftdpo.shards
@@ -89,6 +90,7 @@ def test_the_import_brings_nothing_but_numpy():
         swiftdpo.divergences,
         swiftdpo.dpo,
         swiftdpo.logps,
+        swiftdpo.partition,
         swiftdpo.policies,
         swiftdpo.rankings,
         swiftdpo.shards,
