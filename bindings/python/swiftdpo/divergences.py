@@ -48,7 +48,8 @@ def divergence(
         jensen_shannon   (KL(p || m) + KL(q || m)) / 2 with m = (p + q) / 2          [3]_
 
     Between distributions "generalized_kl" is "kl" without the terms that cancel: exactly 0 for p = q, never
-    negative, and as accurate as ever however near p and q are. Take "kl" for a q that lists only what p can give.
+    negative, and as accurate as ever however near p and q are. Take "kl" for a q that lists only what p can
+    give.
 
     Parameters
     ----------
@@ -67,7 +68,8 @@ def divergence(
 
     Notes
     -----
-    Where the log-probabilities come from a softmax, the gradient g by them becomes g - p * sum(g) by its logits.
+    Where the log-probabilities come from a softmax, the gradient g by them becomes g - p * sum(g) by its
+    logits.
 
     References
     ----------
@@ -89,9 +91,10 @@ def divergence(
 def kl_divergence(
     logp: ArrayLike, logq: ArrayLike, axis: int = -1, *, nonfinite: Nonfinite = "error"
 ) -> RowValue:
-    """KL(p || q) = sum of p (log p - log q) over listed outcomes, float64; `divergence` gives its gradients too.
+    """KL(p || q) = sum of p (log p - log q) over listed outcomes, float64.
 
-    Outcomes with p = 0 add nothing; q = 0 < p makes it infinite. Exchange the arguments for the reverse one.
+    `divergence` gives its gradients too. Outcomes with p = 0 add nothing; q = 0 < p makes it infinite. Exchange the arguments
+    for the reverse one.
 
     >>> import numpy as np, swiftdpo
     >>> round(float(swiftdpo.kl_divergence(np.log([0.5, 0.5]), np.log([0.9, 0.1]))), 4)
@@ -116,8 +119,8 @@ def kl_estimates(
 
         k1 = d          k2 = d^2 / 2          k3 = exp(-d) - 1 + d
 
-    Their derivatives by log pi(y|x) are 1, k1 and k1 - k3. (The mean of k2's derivatives estimates the gradient of
-    KL; that of k3's doesn't.)
+    Their derivatives by log pi(y|x) are 1, k1 and k1 - k3. (The mean of k2's derivatives estimates the
+    gradient of KL; that of k3's doesn't.)
 
     Parameters
     ----------

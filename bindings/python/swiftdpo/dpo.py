@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-
 from . import _core
 from ._typing import ArrayLike, FloatArray, Nonfinite, Reduction, as_mask
 

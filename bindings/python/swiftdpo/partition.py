@@ -42,7 +42,7 @@ class LogPartitionEstimate(NamedTuple):
 
 
 class LogPartitionAccumulator:
-    """What samples leave behind, so that log Z can be estimated from batches, or from the samples of many workers.
+    """What samples leave behind, so that log Z can be estimated from batches, or from many workers.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class LogPartitionAccumulator:
         self.state = _core.partition_merge(self.state, other.state)
 
     def estimate(self, *, min_effective_samples: float = 100.0) -> LogPartitionEstimate:
-        """The estimate from all samples so far. Warns if some prompt has fewer effective samples than asked for."""
+        """The estimate from all samples so far. Warns where there are too few effective ones."""
         return _estimate(self.state, min_effective_samples)
 
 

@@ -1,4 +1,4 @@
-"""The policy that is optimal for a reward, where responses can be listed, and the reward that a policy is optimal for."""
+"""The policy that is optimal for a reward over listed responses, and the reward that a policy is optimal for."""
 
 from typing import NamedTuple
 
@@ -91,7 +91,8 @@ def implicit_rewards(
     Parameters
     ----------
     policy_logps, ref_logps : (B, N) or (B,), float32 or float64
-        Log-probabilities of N responses to each of B prompts, or of one response to each. `ref_logps` may be None: 0.
+        Log-probabilities of N responses to each of B prompts, or of one response to each.
+        `ref_logps` may be None: 0.
     beta : float or (B,)
         Above 0; one for all, or one for each prompt.
     log_partition : float or (B,)
@@ -125,7 +126,9 @@ def policy_from_rewards(
 def preference_probability(
     chosen_rewards: ArrayLike, rejected_rewards: ArrayLike, *, nonfinite: Nonfinite = "error"
 ) -> FloatArray:
-    """P(y_w preferred to y_l) = sigma(r_w - r_l): Bradley and Terry (1952). A constant in both rewards cancels.
+    """P(y_w preferred to y_l) = sigma(r_w - r_l) (Bradley and Terry 1952).
+
+    A constant in both rewards cancels.
 
     Parameters
     ----------

@@ -5,8 +5,8 @@ Each is a mixture of losses that `dpo_loss` has, under the names and with the pa
 
 from typing import Any, Literal
 
-from .dpo import DPOLoss, dpo_loss
 from ._typing import ArrayLike
+from .dpo import DPOLoss, dpo_loss
 
 
 def _mixture(

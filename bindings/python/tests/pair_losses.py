@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import mpmath
-from ulps import mp
 
 Real = Any
 

@@ -1,4 +1,4 @@
-"""Optimal policies and implicit rewards: mpmath, finite differences, and parts (b), (d), (e) of the derivation."""
+"""Optimal policies and implicit rewards: mpmath, finite differences, parts (b), (d), (e) of the derivation."""
 
 from __future__ import annotations
 
@@ -95,8 +95,8 @@ def test_b_the_maximum_and_the_gap(beta):
         np.testing.assert_allclose(out.policy_gap, beta * kl, rtol=1e-11, atol=1e-14 * beta)
 
 
-def test_b_the_seeds_slip():
-    """Without Z in the denominator the KL form of J has no beta log Z beside it: the two forms differ by just that."""
+def test_b_normalising_is_what_brings_in_log_z():
+    """With the unnormalised weights below the line, J has no beta log Z beside it."""
     ref, rewards = prompts(9, (10,))
     policy, beta = log_softmax(np.random.default_rng(1).normal(0, 1, 10)), 0.7
     out = swiftdpo.optimal_policy(ref, rewards, beta, policy_logps=policy)

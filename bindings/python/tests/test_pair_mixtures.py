@@ -80,7 +80,7 @@ def test_no_finite_input_gives_nan(name):
     count = len(grids[0])
     lengths = {"chosen_lengths": np.full(count, 7), "rejected_lengths": np.full(count, 3)}
     divergences = ["reverse_kl"]
-    if name in DIFFERENCE and name != "aot" or name in ("sigmoid_norm", "ipo_norm"):
+    if (name in DIFFERENCE and name != "aot") or name in ("sigmoid_norm", "ipo_norm"):
         divergences += ["forward_kl", "js_divergence", "alpha_divergence"]
     for divergence in divergences:
         for beta in (1e-3, 50.0):
