@@ -751,10 +751,33 @@ typedef struct swiftdpo_rankings_f64 {
   size_t num_tie_strengths;
 } swiftdpo_rankings_f64;
 
+/** As swiftdpo_rankings_f32, in bf16 or f16: the function's name says which. */
+typedef struct swiftdpo_rankings_half {
+  size_t struct_size;
+  size_t num_groups;
+  size_t group_size;
+  const uint16_t *policy_logps;
+  const uint16_t *ref_logps;
+  const int64_t *rankings;
+  const uint16_t *betas;
+  const uint16_t *weights;
+  const int64_t *offsets;
+  const int64_t *ranks;
+  const uint16_t *position_weights;
+  size_t num_position_weights;
+  size_t num_shared_items;
+  const uint16_t *direction;
+  const double *tie_strengths;
+  size_t num_tie_strengths;
+} swiftdpo_rankings_half;
+
 #define SWIFTDPO_RANKINGS_F32_INIT \
   {sizeof(swiftdpo_rankings_f32), 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, NULL, NULL, 0}
 #define SWIFTDPO_RANKINGS_F64_INIT \
   {sizeof(swiftdpo_rankings_f64), 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, NULL, NULL, 0}
+#define SWIFTDPO_RANKINGS_HALF_INIT \
+  {sizeof(swiftdpo_rankings_half), 0, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, 0, NULL, NULL, 0}
+void swiftdpo_rankings_half_init(swiftdpo_rankings_half *rankings);
 void swiftdpo_rankings_f32_init(swiftdpo_rankings_f32 *rankings);
 void swiftdpo_rankings_f64_init(swiftdpo_rankings_f64 *rankings);
 
@@ -802,10 +825,26 @@ typedef struct swiftdpo_ranking_results_f64 {
   double *grad_tie_strengths;
 } swiftdpo_ranking_results_f64;
 
+/** As swiftdpo_ranking_results_f32, in bf16 or f16. */
+typedef struct swiftdpo_ranking_results_half {
+  size_t struct_size;
+  double *loss;
+  uint16_t *losses;
+  uint16_t *grad_policy_logps;
+  uint16_t *rewards;
+  uint16_t *gradient_weights;
+  uint16_t *grad_ref_logps;
+  uint16_t *hessian_product;
+  double *grad_tie_strengths;
+} swiftdpo_ranking_results_half;
+
 #define SWIFTDPO_RANKING_RESULTS_F32_INIT \
   {sizeof(swiftdpo_ranking_results_f32), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL}
 #define SWIFTDPO_RANKING_RESULTS_F64_INIT \
   {sizeof(swiftdpo_ranking_results_f64), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL}
+#define SWIFTDPO_RANKING_RESULTS_HALF_INIT \
+  {sizeof(swiftdpo_ranking_results_half), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL}
+void swiftdpo_ranking_results_half_init(swiftdpo_ranking_results_half *results);
 void swiftdpo_ranking_results_f32_init(swiftdpo_ranking_results_f32 *results);
 void swiftdpo_ranking_results_f64_init(swiftdpo_ranking_results_f64 *results);
 
@@ -818,6 +857,39 @@ swiftdpo_status swiftdpo_plackett_luce_loss_f64(const swiftdpo_rankings_f64 *ran
                                                 const swiftdpo_plackett_luce_options *options,
                                                 const swiftdpo_ranking_results_f64 *results,
                                                 swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_plackett_luce_loss_bf16(const swiftdpo_rankings_half *rankings,
+                                                const swiftdpo_plackett_luce_options *options,
+                                                const swiftdpo_ranking_results_half *results,
+                                                swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_plackett_luce_loss_f16(const swiftdpo_rankings_half *rankings,
+                                                const swiftdpo_plackett_luce_options *options,
+                                                const swiftdpo_ranking_results_half *results,
+                                                swiftdpo_culprit *culprit);
+
+/**
+ * Rankings drawn from Plackett-Luce: scores with Gumbel noise, in falling order (Yellott 1977). The noise of item i of
+ * sample t of group g is -log(-log(u)), with u = (b + 1/2) / 2^53 and b the upper 53 bits of two of the words
+ * (2 (i mod 2), the lower half, and the next) of Philox4x32-10 at the counter {t mod 2^32, t / 2^32, i / 2, g} and the
+ * key {seed mod 2^32, seed / 2^32}: the same rankings on every machine, for any number of threads.
+ * @param rewards  [num_groups, group_size]: scores, finite. Required.
+ * @param rankings [num_groups, num_samples, group_size]: items, best first. Required.
+ */
+swiftdpo_status swiftdpo_sample_rankings_f64(const double *rewards, size_t num_groups, size_t group_size,
+                                             size_t num_samples, uint64_t seed, int64_t *rankings,
+                                             swiftdpo_culprit *culprit);
+
+/** The generator by itself: Philox4x32-10 (Salmon et al., SC 2011). */
+void swiftdpo_philox4x32_10(const uint32_t counter[4], const uint32_t key[2], uint32_t words[4]);
+
+/**
+ * What rankings drawn from Plackett-Luce are like, item by item: the probability to come first, and the expected rank, 1
+ * and the sum over the others of their probability to come before. Within 8 ulp; NULL results are skipped. Expected
+ * ranks take time quadratic in group_size.
+ * @param rewards [num_groups, group_size]: scores, finite. Required.
+ */
+swiftdpo_status swiftdpo_ranking_marginals_f64(const double *rewards, size_t num_groups, size_t group_size,
+                                               double *top_one_probabilities, double *expected_ranks,
+                                               swiftdpo_culprit *culprit);
 
 /* ------------------------------------------------------------------------------------------------------------------
  * Logits: log-probabilities of responses

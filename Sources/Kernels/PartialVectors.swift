@@ -6,11 +6,11 @@ import Elementary
 extension ElementType {
   /// `count` elements; the other lanes hold `filler`.
   @inline(__always) func load(_ array: UnsafeRawPointer, _ start: Int, count: Int, filler: Double) -> F64x8 {
-    count == 8 ? load8(array, start) : loadPart(array, start, count, filler)
+    count == 8 && stride > 2 ? load8(array, start) : loadPart(array, start, count, filler)
   }
 
   @inline(__always) func store(_ values: F64x8, _ array: UnsafeMutableRawPointer, _ start: Int, count: Int) {
-    if count == 8 { store8(values, array, start) } else { storePart(values, array, start, count) }
+    if count == 8 && stride > 2 { store8(values, array, start) } else { storePart(values, array, start, count) }
   }
 
   @inline(never) private func loadPart(

@@ -7,7 +7,7 @@ public func swiftdpo_plackett_luce_loss_f32(
   _ rankings: UnsafePointer<swiftdpo_rankings_f32>!, _ options: UnsafePointer<swiftdpo_plackett_luce_options>!,
   _ results: UnsafePointer<swiftdpo_ranking_results_f32>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try plackettLuceLoss(rankings, options, results) }
+  answer(culprit) { () throws(Fault) in try plackettLuceLoss(.f32, rankings, options, results) }
 }
 
 @_cdecl("swiftdpo_plackett_luce_loss_f64") @implementation
@@ -15,17 +15,32 @@ public func swiftdpo_plackett_luce_loss_f64(
   _ rankings: UnsafePointer<swiftdpo_rankings_f64>!, _ options: UnsafePointer<swiftdpo_plackett_luce_options>!,
   _ results: UnsafePointer<swiftdpo_ranking_results_f64>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try plackettLuceLoss(rankings, options, results) }
+  answer(culprit) { () throws(Fault) in try plackettLuceLoss(.f64, rankings, options, results) }
+}
+
+@_cdecl("swiftdpo_plackett_luce_loss_bf16") @implementation
+public func swiftdpo_plackett_luce_loss_bf16(
+  _ rankings: UnsafePointer<swiftdpo_rankings_half>!, _ options: UnsafePointer<swiftdpo_plackett_luce_options>!,
+  _ results: UnsafePointer<swiftdpo_ranking_results_half>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
+) -> swiftdpo_status {
+  answer(culprit) { () throws(Fault) in try plackettLuceLoss(.bf16, rankings, options, results) }
+}
+
+@_cdecl("swiftdpo_plackett_luce_loss_f16") @implementation
+public func swiftdpo_plackett_luce_loss_f16(
+  _ rankings: UnsafePointer<swiftdpo_rankings_half>!, _ options: UnsafePointer<swiftdpo_plackett_luce_options>!,
+  _ results: UnsafePointer<swiftdpo_ranking_results_half>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
+) -> swiftdpo_status {
+  answer(culprit) { () throws(Fault) in try plackettLuceLoss(.f16, rankings, options, results) }
 }
 
 private func plackettLuceLoss<P: Rankings, R: RankingResults>(
-  _ rankings: UnsafePointer<P>?, _ options: UnsafePointer<swiftdpo_plackett_luce_options>?,
+  _ type: ElementType, _ rankings: UnsafePointer<P>?, _ options: UnsafePointer<swiftdpo_plackett_luce_options>?,
   _ results: UnsafePointer<R>?
 ) throws(Fault) where P.Value == R.Value {
   let rankings = try read(rankings, "rankings")
   let options = try readOptional(options, "options")
   let results = try read(results, "results")
-  let type = P.Value.type
   let groups = rankings.num_groups
 
   try checkBeta(options.beta, "beta")

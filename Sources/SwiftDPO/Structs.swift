@@ -42,7 +42,7 @@ protocol PairResults: GrowableStruct {
 }
 
 protocol Rankings: GrowableStruct {
-  associatedtype Value: Element
+  associatedtype Value
   var num_groups: Int { get }
   var group_size: Int { get }
   var policy_logps: UnsafePointer<Value>! { get }
@@ -61,7 +61,7 @@ protocol Rankings: GrowableStruct {
 }
 
 protocol RankingResults: GrowableStruct {
-  associatedtype Value: Element
+  associatedtype Value
   var loss: UnsafeMutablePointer<Double>! { get }
   var losses: UnsafeMutablePointer<Value>! { get }
   var grad_policy_logps: UnsafeMutablePointer<Value>! { get }
@@ -86,6 +86,8 @@ extension swiftdpo_pairs_f64: Pairs { static var initial: Self { zeroed(Self()) 
 extension swiftdpo_pair_results_f32: PairResults { static var initial: Self { zeroed(Self()) } }
 extension swiftdpo_pair_results_f64: PairResults { static var initial: Self { zeroed(Self()) } }
 extension swiftdpo_rankings_f32: Rankings { static var initial: Self { zeroed(Self()) } }
+extension swiftdpo_rankings_half: Rankings { static var initial: Self { zeroed(Self()) } }
+extension swiftdpo_ranking_results_half: RankingResults { static var initial: Self { zeroed(Self()) } }
 extension swiftdpo_rankings_f64: Rankings { static var initial: Self { zeroed(Self()) } }
 extension swiftdpo_ranking_results_f32: RankingResults { static var initial: Self { zeroed(Self()) } }
 extension swiftdpo_ranking_results_f64: RankingResults { static var initial: Self { zeroed(Self()) } }
@@ -197,5 +199,15 @@ public func swiftdpo_logps_options_init(_ options: UnsafeMutablePointer<swiftdpo
 
 @_cdecl("swiftdpo_logps_results_init") @implementation
 public func swiftdpo_logps_results_init(_ results: UnsafeMutablePointer<swiftdpo_logps_results>!) {
+  initialize(results)
+}
+
+@_cdecl("swiftdpo_rankings_half_init") @implementation
+public func swiftdpo_rankings_half_init(_ rankings: UnsafeMutablePointer<swiftdpo_rankings_half>!) {
+  initialize(rankings)
+}
+
+@_cdecl("swiftdpo_ranking_results_half_init") @implementation
+public func swiftdpo_ranking_results_half_init(_ results: UnsafeMutablePointer<swiftdpo_ranking_results_half>!) {
   initialize(results)
 }

@@ -9,6 +9,8 @@ protocol or DLPack from CPU memory; losses, gradients and rewards come back as N
 - `kto_loss`, `bco_loss`: single responses, desirable or not
 - `wpo_weights`, `humanline_clamp`: what weighs or bounds tokens
 - `plackett_luce_loss`: ranked lists of responses
+- `plackett_luce_loss`: ranked lists of responses; `sample_rankings` draws them
+- `fit_plackett_luce`: worths of items from rankings of them
 - `sequence_logps_backward`: the gradient by log-probabilities to the gradient by logits, in place if you like
 - `vocab_shard`, `merge_vocab_shards`, `vocab_shard_logps`: the same from shards of the vocabulary
 
@@ -53,6 +55,7 @@ from .policies import (
 )
 from .rankings import PlackettLuceLoss, plackett_luce_hessian_product, plackett_luce_loss
 from .reference_free import alphapo_loss, cpo_loss, orpo_loss, simpo_loss, slic_loss, tpo_loss
+from .sampling import RankingMarginals, ranking_log_probability, ranking_marginals, sample_rankings
 from .shards import VocabShard, merge_vocab_shards, vocab_shard, vocab_shard_logps
 from .tokens import HumanlineClamp, humanline_clamp, wpo_weights
 from .unpaired import BCODelta, KTOBaseline, UnpairedLoss, UnpairedMetrics, bco_loss, kto_loss, udm_weights
@@ -73,6 +76,7 @@ __all__ = [
     "PlackettLuceFit",
     "PlackettLuceLoss",
     "Progress",
+    "RankingMarginals",
     "RowFlag",
     "SequenceLogps",
     "UnpairedLoss",
@@ -103,6 +107,9 @@ __all__ = [
     "plackett_luce_loss",
     "policy_from_rewards",
     "preference_probability",
+    "ranking_log_probability",
+    "ranking_marginals",
+    "sample_rankings",
     "sequence_logps",
     "sequence_logps_backward",
     "set_num_threads",
