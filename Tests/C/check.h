@@ -101,5 +101,6 @@ void test_rankings_f64(void);
 void test_rankings_bad_input_f32(void);
 void test_rankings_bad_input_f64(void);
 void test_shards(void);
+void test_rankings_half(void);
 
 #endif

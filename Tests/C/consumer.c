@@ -18,6 +18,7 @@ int main(void) {
   test_rankings_f64();
   test_rankings_bad_input_f32();
   test_rankings_bad_input_f64();
+  test_rankings_half();
   test_divergences_bad_input_f32();
   test_divergences_bad_input_f64();
   test_policies_bad_input_f32();

@@ -66,9 +66,9 @@ def ranking_log_probability(
 def sample_rankings(rewards: ArrayLike, num_samples: int, seed: int) -> npt.NDArray[np.int64]:
     """Rankings drawn from Plackett-Luce, by Gumbel noise on the rewards [1]_.
 
-    The noise comes from the counter-based generator Philox4x32-10 [2]_ with the group, the sample and the item
-    as its counter, so that a seed gives the same rankings on every machine, for any number of threads, and the
-    first samples of a longer run are those of a shorter one.
+    The noise comes from the counter-based generator Philox4x32-10 [2]_ with the group, the sample and the
+    item as its counter, so that a seed gives the same rankings on every machine, for any number of threads,
+    and the first samples of a longer run are those of a shorter one.
 
     Parameters
     ----------
