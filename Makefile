@@ -44,6 +44,10 @@ demo: $(STAMPS)/package $(STAMPS)/demo ## Train a small language model on human 
 demo-rankings: $(STAMPS)/package $(STAMPS)/demo ## Fit Plackett-Luce worths to the 2002 NASCAR season
 	$(BIN)/python examples/fit_rankings.py
 
+.PHONY: demo-derivation
+demo-derivation: $(STAMPS)/package $(STAMPS)/demo ## Check each step of DPO's derivation on a small problem
+	$(BIN)/python examples/derivation.py
+
 .PHONY: library
 library: $(LIBRARY) ## Build libswiftdpo.so into .build/release
 

@@ -93,8 +93,8 @@ def kl_divergence(
 ) -> RowValue:
     """KL(p || q) = sum of p (log p - log q) over listed outcomes, float64.
 
-    `divergence` gives its gradients too. Outcomes with p = 0 add nothing; q = 0 < p makes it infinite. Exchange the arguments
-    for the reverse one.
+    `divergence` gives its gradients too. Outcomes with p = 0 add nothing; q = 0 < p makes it infinite.
+    Exchange the arguments for the reverse one.
 
     >>> import numpy as np, swiftdpo
     >>> round(float(swiftdpo.kl_divergence(np.log([0.5, 0.5]), np.log([0.9, 0.1]))), 4)

@@ -96,8 +96,8 @@ def estimate_log_partition(
 
     Notes
     -----
-    Some exp(KL(pi* || ref)) samples are needed [1]_. With fewer, those that matter have not been seen, and the
-    standard error does not know it.
+    Some exp(KL(pi* || ref)) samples are needed [1]_. With fewer, those that matter have not been seen, and
+    the standard error does not know it.
 
     References
     ----------
@@ -113,8 +113,8 @@ def _estimate(state: npt.NDArray[np.float64], min_effective_samples: float) -> L
     reliable = values[2] >= min_effective_samples
     if not np.all(reliable):
         warnings.warn(
-            f"log Z rests on {np.min(values[2]):.1f} effective samples, fewer than {min_effective_samples:g}: "
-            "the estimate is probably too low, and its standard error too small",
+            f"log Z rests on {np.min(values[2]):.1f} effective samples, fewer than "
+            f"{min_effective_samples:g}: the estimate is probably too low, and its standard error too small",
             UnreliableEstimateWarning,
             stacklevel=3,
         )

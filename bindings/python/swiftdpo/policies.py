@@ -1,4 +1,4 @@
-"""The policy that is optimal for a reward over listed responses, and the reward that a policy is optimal for."""
+"""The optimal policy for a reward over listed responses, and the reward that a policy is optimal for."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Optimal policies and implicit rewards: mpmath, finite differences, parts (b), (d), (e) of the derivation."""
+"""Optimal policies and implicit rewards: mpmath, finite differences, (b), (d) and (e) of the derivation."""
 
 from __future__ import annotations
 
