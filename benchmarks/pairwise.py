@@ -1,6 +1,6 @@
-"""DPO over pairs, loss and gradients: this library beside PyTorch's autograd, in alternating rounds of one process.
+"""DPO over pairs, loss and gradients: this library beside PyTorch's autograd, in alternating rounds.
 
-    python benchmarks/pairwise.py [--batches 1,32,1024,65536] [--threads 1,2] [--rounds 15] [--json FILE]
+python benchmarks/pairwise.py [--batches 1,32,1024,65536] [--threads 1,2] [--rounds 15] [--json FILE]
 """
 
 import argparse

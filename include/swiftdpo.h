@@ -104,16 +104,16 @@ typedef enum swiftdpo_status {
   SWIFTDPO_ERROR_COUNT = 16,         /**< A count is not allowed here, such as a vocabulary of 0 entries. */
 
   /* Options */
-  SWIFTDPO_ERROR_BETA = 20,            /**< beta is not a finite number above 0. */
-  SWIFTDPO_ERROR_LABEL_SMOOTHING = 21, /**< label_smoothing is not in [0, 0.5). */
-  SWIFTDPO_ERROR_REDUCTION = 22,       /**< reduction is none of the swiftdpo_reduction values. */
-  SWIFTDPO_ERROR_NONFINITE_POLICY = 23,/**< nonfinite is none of the swiftdpo_nonfinite values. */
-  SWIFTDPO_ERROR_FLAG = 24,            /**< A yes-or-no option, or an element of a mask, is neither 0 nor 1. */
-  SWIFTDPO_ERROR_LOGIT_SCALE = 25,     /**< logit_scale is not a finite number above 0. */
-  SWIFTDPO_ERROR_SOFTCAP = 26,         /**< softcap is not a finite number of at least 0. */
-  SWIFTDPO_ERROR_LD_ALPHA = 27,        /**< ld_alpha is not in [0, 1]. */
-  SWIFTDPO_ERROR_THREADS = 28,         /**< A number of threads is negative or above 1024. */
-  SWIFTDPO_ERROR_SHARDED = 29,         /**< A result that shards of a vocabulary cannot give is asked for. */
+  SWIFTDPO_ERROR_BETA = 20,             /**< beta is not a finite number above 0. */
+  SWIFTDPO_ERROR_LABEL_SMOOTHING = 21,  /**< label_smoothing is not in [0, 0.5). */
+  SWIFTDPO_ERROR_REDUCTION = 22,        /**< reduction is none of the swiftdpo_reduction values. */
+  SWIFTDPO_ERROR_NONFINITE_POLICY = 23, /**< nonfinite is none of the swiftdpo_nonfinite values. */
+  SWIFTDPO_ERROR_FLAG = 24,             /**< A yes-or-no option, or an element of a mask, is neither 0 nor 1. */
+  SWIFTDPO_ERROR_LOGIT_SCALE = 25,      /**< logit_scale is not a finite number above 0. */
+  SWIFTDPO_ERROR_SOFTCAP = 26,          /**< softcap is not a finite number of at least 0. */
+  SWIFTDPO_ERROR_LD_ALPHA = 27,         /**< ld_alpha is not in [0, 1]. */
+  SWIFTDPO_ERROR_THREADS = 28,          /**< A number of threads is negative or above 1024. */
+  SWIFTDPO_ERROR_SHARDED = 29,          /**< A result that shards of a vocabulary cannot give is asked for. */
 
   /* Data */
   SWIFTDPO_ERROR_NONFINITE = 30,       /**< A value is NaN or infinite where only finite numbers have a meaning. */
@@ -135,14 +135,14 @@ typedef enum swiftdpo_status {
   SWIFTDPO_ERROR_ACCUMULATOR = 73,     /**< An accumulator is none, is empty, or has samples of another beta. */
 
   /* The system */
-  SWIFTDPO_ERROR_OUT_OF_MEMORY = 40,   /**< Temporary memory could not be had. */
+  SWIFTDPO_ERROR_OUT_OF_MEMORY = 40, /**< Temporary memory could not be had. */
 
   /* Losses over pairs */
-  SWIFTDPO_ERROR_LOSS_TYPE = 60,       /**< A loss is none of the known values, or there are more than 16. */
-  SWIFTDPO_ERROR_F_DIVERGENCE = 61,    /**< f_divergence is unknown, or not allowed with one of the losses. */
-  SWIFTDPO_ERROR_PARAMETER = 62,       /**< A parameter of a loss is outside its range. */
-  SWIFTDPO_ERROR_REFERENCE = 63,       /**< This loss has no reference. */
-  SWIFTDPO_ERROR_LENGTH = 64           /**< A number of tokens is negative. */
+  SWIFTDPO_ERROR_LOSS_TYPE = 60,    /**< A loss is none of the known values, or there are more than 16. */
+  SWIFTDPO_ERROR_F_DIVERGENCE = 61, /**< f_divergence is unknown, or not allowed with one of the losses. */
+  SWIFTDPO_ERROR_PARAMETER = 62,    /**< A parameter of a loss is outside its range. */
+  SWIFTDPO_ERROR_REFERENCE = 63,    /**< This loss has no reference. */
+  SWIFTDPO_ERROR_LENGTH = 64        /**< A number of tokens is negative. */
 } swiftdpo_status;
 
 /** A sentence, in English, that states the rule behind a status. Static text, never NULL, for any value. */
@@ -162,7 +162,7 @@ typedef struct swiftdpo_culprit {
 typedef enum swiftdpo_reduction {
   SWIFTDPO_REDUCTION_MEAN = 0, /**< The sum divided by the number of pairs or groups, whatever their weights. */
   SWIFTDPO_REDUCTION_SUM = 1,
-  SWIFTDPO_REDUCTION_NONE = 2  /**< For callers who reduce `losses` themselves: `loss` and gradients as for SUM. */
+  SWIFTDPO_REDUCTION_NONE = 2 /**< For callers who reduce `losses` themselves: `loss` and gradients as for SUM. */
 } swiftdpo_reduction;
 
 /** What to do with NaN and infinities in log-probabilities. */
@@ -275,30 +275,30 @@ typedef enum swiftdpo_loss_type {
  * HINGE, IPO, EXO_PAIR, DISCOPOP, SIGMOID_NORM, IPO_NORM, RPO_*, RAO_KUPPER, DAVIDSON, SLIC (and SFT, which has none).
  */
 typedef enum swiftdpo_f_divergence {
-  SWIFTDPO_REVERSE_KL = 0,     /**< x */
-  SWIFTDPO_FORWARD_KL = 1,     /**< 1 - e^-x */
-  SWIFTDPO_JS_DIVERGENCE = 2,  /**< ln(2 s(x)) */
-  SWIFTDPO_ALPHA_DIVERGENCE = 3/**< (e^((c - 1) x) - 1) / (c - 1), c = f_alpha_divergence_coef; x at c = 1 */
+  SWIFTDPO_REVERSE_KL = 0,      /**< x */
+  SWIFTDPO_FORWARD_KL = 1,      /**< 1 - e^-x */
+  SWIFTDPO_JS_DIVERGENCE = 2,   /**< ln(2 s(x)) */
+  SWIFTDPO_ALPHA_DIVERGENCE = 3 /**< (e^((c - 1) x) - 1) / (c - 1), c = f_alpha_divergence_coef; x at c = 1 */
 } swiftdpo_f_divergence;
 
 /** A batch of preference pairs. */
 typedef struct swiftdpo_pairs_f32 {
   size_t struct_size;                 /**< sizeof(swiftdpo_pairs_f32) */
   size_t count;                       /**< Number of pairs: each array below has this many elements. */
-  const float *policy_chosen_logps;    /**< log pi(y_w|x). Required. */
-  const float *policy_rejected_logps;  /**< log pi(y_l|x). Required. */
-  const float *ref_chosen_logps;       /**< log ref(y_w|x). NULL, together with the next: reference-free, a = log pi. */
-  const float *ref_rejected_logps;     /**< log ref(y_l|x). */
-  const float *betas;                  /**< Each pair's own beta > 0. NULL: options->beta. */
-  const float *margins;                /**< Subtracted from z, in nats. NULL: options->margin. */
-  const float *weights;                /**< Factor >= 0 of each pair's loss. NULL: 1. */
-  const float *soft_labels;            /**< p in [0, 1] for each pair. NULL: 1 - options->label_smoothing. */
-  const int64_t *chosen_lengths;       /**< Tokens of each y_w, >= 0, for losses that divide by them. 0 counts as 1. */
-  const int64_t *rejected_lengths;     /**< Tokens of each y_l. */
-  const uint8_t *ties;                 /**< 1 where neither response is better, 0 elsewhere: RAO_KUPPER, DAVIDSON. NULL: 0. */
-  const float *reward_gaps;            /**< Reward of y_w minus reward of y_l, for the RPO_ losses. */
-  const float *sft_logps;              /**< log pi of a further response to each prompt, for SFT. NULL: y_w. */
-  const int64_t *sft_lengths;          /**< Tokens of that response; needed with sft_logps. */
+  const float *policy_chosen_logps;   /**< log pi(y_w|x). Required. */
+  const float *policy_rejected_logps; /**< log pi(y_l|x). Required. */
+  const float *ref_chosen_logps;      /**< log ref(y_w|x). NULL, together with the next: reference-free, a = log pi. */
+  const float *ref_rejected_logps;    /**< log ref(y_l|x). */
+  const float *betas;                 /**< Each pair's own beta > 0. NULL: options->beta. */
+  const float *margins;               /**< Subtracted from z, in nats. NULL: options->margin. */
+  const float *weights;               /**< Factor >= 0 of each pair's loss. NULL: 1. */
+  const float *soft_labels;           /**< p in [0, 1] for each pair. NULL: 1 - options->label_smoothing. */
+  const int64_t *chosen_lengths;      /**< Tokens of each y_w, >= 0, for losses that divide by them. 0 counts as 1. */
+  const int64_t *rejected_lengths;    /**< Tokens of each y_l. */
+  const uint8_t *ties;        /**< 1 where neither response is better, 0 elsewhere: RAO_KUPPER, DAVIDSON. NULL: 0. */
+  const float *reward_gaps;   /**< Reward of y_w minus reward of y_l, for the RPO_ losses. */
+  const float *sft_logps;     /**< log pi of a further response to each prompt, for SFT. NULL: y_w. */
+  const int64_t *sft_lengths; /**< Tokens of that response; needed with sft_logps. */
 } swiftdpo_pairs_f32;
 
 /** As swiftdpo_pairs_f32, in double. */
@@ -329,22 +329,22 @@ void swiftdpo_pairs_f32_init(swiftdpo_pairs_f32 *pairs);
 void swiftdpo_pairs_f64_init(swiftdpo_pairs_f64 *pairs);
 
 typedef struct swiftdpo_dpo_options {
-  size_t struct_size;           /**< sizeof(swiftdpo_dpo_options) */
-  double beta;                  /**< Strength of the KL regularisation, > 0. Default 0.1. */
-  double label_smoothing;       /**< Probability that a label is flipped, in [0, 0.5). Default 0. */
-  swiftdpo_reduction reduction; /**< Default SWIFTDPO_REDUCTION_MEAN. */
-  swiftdpo_nonfinite nonfinite; /**< Default SWIFTDPO_NONFINITE_ERROR. Parameters must be finite either way. */
-  const swiftdpo_loss_type *loss_types;/**< num_losses of them. NULL: SIGMOID alone. */
-  const double *loss_weights;   /**< Finite factors >= 0 of the losses. NULL: 1 for each. */
-  size_t num_losses;            /**< At most 16; 0 with loss_types NULL. */
-  swiftdpo_f_divergence f_divergence; /**< Default SWIFTDPO_REVERSE_KL. */
-  int32_t reference_free;       /**< 1: leave the reference out, even where it is given. Default 0. */
-  double f_alpha_divergence_coef; /**< c of SWIFTDPO_ALPHA_DIVERGENCE, finite. Default 0.5. */
-  double margin;                /**< Subtracted from z where pairs have no margins of their own. Default 0. */
-  double discopop_tau;          /**< > 0. Default 0.05. */
-  double tie_strength;          /**< nu of RAO_KUPPER (> 1) and DAVIDSON (> 0). Default 2. */
-  double reward_scale;          /**< Factor of reward_gaps, finite. Default 1. */
-  double alphapo_alpha;         /**< Finite. Default 0, which is SimPO. */
+  size_t struct_size;                   /**< sizeof(swiftdpo_dpo_options) */
+  double beta;                          /**< Strength of the KL regularisation, > 0. Default 0.1. */
+  double label_smoothing;               /**< Probability that a label is flipped, in [0, 0.5). Default 0. */
+  swiftdpo_reduction reduction;         /**< Default SWIFTDPO_REDUCTION_MEAN. */
+  swiftdpo_nonfinite nonfinite;         /**< Default SWIFTDPO_NONFINITE_ERROR. Parameters must be finite either way. */
+  const swiftdpo_loss_type *loss_types; /**< num_losses of them. NULL: SIGMOID alone. */
+  const double *loss_weights;           /**< Finite factors >= 0 of the losses. NULL: 1 for each. */
+  size_t num_losses;                    /**< At most 16; 0 with loss_types NULL. */
+  swiftdpo_f_divergence f_divergence;   /**< Default SWIFTDPO_REVERSE_KL. */
+  int32_t reference_free;               /**< 1: leave the reference out, even where it is given. Default 0. */
+  double f_alpha_divergence_coef;       /**< c of SWIFTDPO_ALPHA_DIVERGENCE, finite. Default 0.5. */
+  double margin;                        /**< Subtracted from z where pairs have no margins of their own. Default 0. */
+  double discopop_tau;                  /**< > 0. Default 0.05. */
+  double tie_strength;                  /**< nu of RAO_KUPPER (> 1) and DAVIDSON (> 0). Default 2. */
+  double reward_scale;                  /**< Factor of reward_gaps, finite. Default 1. */
+  double alphapo_alpha;                 /**< Finite. Default 0, which is SimPO. */
 } swiftdpo_dpo_options;
 
 #define SWIFTDPO_DPO_OPTIONS_INIT \
@@ -402,15 +402,16 @@ typedef struct swiftdpo_pair_results_f32 {
   float *grad_policy_rejected_logps; /**< d loss / d log pi(y_l|x). */
   float *chosen_rewards;             /**< beta * a */
   float *rejected_rewards;           /**< beta * b */
-  float *gradient_weights;           /**< sigma(-z), of the first loss: near 0 where the policy is right and sure, near 1 where wrong. */
-  float *grad_ref_chosen_logps;      /**< d loss / d log ref(y_w|x). */
-  float *grad_ref_rejected_logps;    /**< d loss / d log ref(y_l|x). */
-  float *grad_sft_logps;             /**< d loss / d sft_logps. */
-  float *grad_betas;                 /**< d loss / d beta of each pair; their sum is that by options->beta. */
-  float *grad_margins;               /**< d loss / d margin of each pair. */
-  float *curvatures;                 /**< d^2 loss / dz^2 of each pair, at u + v fixed. */
-  double *grad_tie_strength;         /**< d loss / d tie_strength: one number. */
-  swiftdpo_pair_metrics *metrics;    /**< Added to. */
+  float *
+      gradient_weights; /**< sigma(-z), of the first loss: near 0 where the policy is right and sure, near 1 where wrong. */
+  float *grad_ref_chosen_logps;   /**< d loss / d log ref(y_w|x). */
+  float *grad_ref_rejected_logps; /**< d loss / d log ref(y_l|x). */
+  float *grad_sft_logps;          /**< d loss / d sft_logps. */
+  float *grad_betas;              /**< d loss / d beta of each pair; their sum is that by options->beta. */
+  float *grad_margins;            /**< d loss / d margin of each pair. */
+  float *curvatures;              /**< d^2 loss / dz^2 of each pair, at u + v fixed. */
+  double *grad_tie_strength;      /**< d loss / d tie_strength: one number. */
+  swiftdpo_pair_metrics *metrics; /**< Added to. */
 } swiftdpo_pair_results_f32;
 
 /** As swiftdpo_pair_results_f32, in double. */
@@ -434,9 +435,39 @@ typedef struct swiftdpo_pair_results_f64 {
 } swiftdpo_pair_results_f64;
 
 #define SWIFTDPO_PAIR_RESULTS_F32_INIT \
-  {sizeof(swiftdpo_pair_results_f32), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL}
+  {sizeof(swiftdpo_pair_results_f32), \
+   NULL, \
+   NULL, \
+   NULL, \
+   NULL, \
+   NULL, \
+   NULL, \
+   NULL, \
+   NULL, \
+   NULL, \
+   NULL, \
+   NULL, \
+   NULL, \
+   NULL, \
+   NULL, \
+   NULL}
 #define SWIFTDPO_PAIR_RESULTS_F64_INIT \
-  {sizeof(swiftdpo_pair_results_f64), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL}
+  {sizeof(swiftdpo_pair_results_f64), \
+   NULL, \
+   NULL, \
+   NULL, \
+   NULL, \
+   NULL, \
+   NULL, \
+   NULL, \
+   NULL, \
+   NULL, \
+   NULL, \
+   NULL, \
+   NULL, \
+   NULL, \
+   NULL, \
+   NULL}
 void swiftdpo_pair_results_f32_init(swiftdpo_pair_results_f32 *results);
 void swiftdpo_pair_results_f64_init(swiftdpo_pair_results_f64 *results);
 
@@ -498,38 +529,31 @@ void swiftdpo_unpaired_f32_init(swiftdpo_unpaired_f32 *unpaired);
 void swiftdpo_unpaired_f64_init(swiftdpo_unpaired_f64 *unpaired);
 
 typedef struct swiftdpo_unpaired_options {
-  size_t struct_size;           /**< sizeof(swiftdpo_unpaired_options) */
-  double beta;                  /**< > 0. Default 0.1. */
-  double desirable_weight;      /**< lambda_D >= 0. Default 1. */
-  double undesirable_weight;    /**< lambda_U >= 0. Default 1. */
-  double baseline;              /**< KTO: KL, in nats. BCO: delta, a reward. Finite. Default 0. */
+  size_t struct_size;                    /**< sizeof(swiftdpo_unpaired_options) */
+  double beta;                           /**< > 0. Default 0.1. */
+  double desirable_weight;               /**< lambda_D >= 0. Default 1. */
+  double undesirable_weight;             /**< lambda_U >= 0. Default 1. */
+  double baseline;                       /**< KTO: KL, in nats. BCO: delta, a reward. Finite. Default 0. */
   swiftdpo_unpaired_loss_type loss_type; /**< Default SWIFTDPO_UNPAIRED_KTO. */
-  swiftdpo_reduction reduction; /**< Default SWIFTDPO_REDUCTION_MEAN, over all responses of both classes. */
-  swiftdpo_nonfinite nonfinite; /**< Default SWIFTDPO_NONFINITE_ERROR. */
-  int32_t reference_free;       /**< 1: leave the reference out, even where it is given. Default 0. */
+  swiftdpo_reduction reduction;          /**< Default SWIFTDPO_REDUCTION_MEAN, over all responses of both classes. */
+  swiftdpo_nonfinite nonfinite;          /**< Default SWIFTDPO_NONFINITE_ERROR. */
+  int32_t reference_free;                /**< 1: leave the reference out, even where it is given. Default 0. */
 } swiftdpo_unpaired_options;
 
 #define SWIFTDPO_UNPAIRED_OPTIONS_INIT \
-  {sizeof(swiftdpo_unpaired_options), \
-   0.1, \
-   1.0, \
-   1.0, \
-   0.0, \
-   SWIFTDPO_UNPAIRED_KTO, \
-   SWIFTDPO_REDUCTION_MEAN, \
-   SWIFTDPO_NONFINITE_ERROR, \
-   0}
+  {sizeof(swiftdpo_unpaired_options), 0.1, 1.0, 1.0, 0.0, SWIFTDPO_UNPAIRED_KTO, SWIFTDPO_REDUCTION_MEAN, \
+   SWIFTDPO_NONFINITE_ERROR,          0}
 void swiftdpo_unpaired_options_init(swiftdpo_unpaired_options *options);
 
 /** Sums and counts of single responses: a call adds to what stands there. */
 typedef struct swiftdpo_unpaired_metrics {
-  size_t struct_size;         /**< sizeof(swiftdpo_unpaired_metrics) */
+  size_t struct_size; /**< sizeof(swiftdpo_unpaired_metrics) */
   size_t num_desirable;
   size_t num_undesirable;
   double losses;
-  double desirable_rewards;   /**< Sum of beta * a over the class, as below. */
+  double desirable_rewards; /**< Sum of beta * a over the class, as below. */
   double undesirable_rewards;
-  double desirable_logps;     /**< Sum of log pi(y|x) */
+  double desirable_logps; /**< Sum of log pi(y|x) */
   double undesirable_logps;
 } swiftdpo_unpaired_metrics;
 
@@ -538,14 +562,14 @@ void swiftdpo_unpaired_metrics_init(swiftdpo_unpaired_metrics *metrics);
 
 /** Where results go. Each may be NULL. */
 typedef struct swiftdpo_unpaired_results_f32 {
-  size_t struct_size;       /**< sizeof(swiftdpo_unpaired_results_f32) */
-  double *loss;             /**< The reduced loss: one number. */
-  float *losses;            /**< Loss of each response, its weights included. */
-  float *grad_policy_logps; /**< d loss / d log pi(y|x); that by log ref(y|x) is the negative of it. */
-  float *rewards;           /**< beta * a */
-  float *grad_betas;        /**< d loss / d beta of each response. */
-  float *curvatures;        /**< d^2 loss / dx^2 of each response. */
-  double *grad_baseline;    /**< d loss / d baseline: one number. */
+  size_t struct_size;                 /**< sizeof(swiftdpo_unpaired_results_f32) */
+  double *loss;                       /**< The reduced loss: one number. */
+  float *losses;                      /**< Loss of each response, its weights included. */
+  float *grad_policy_logps;           /**< d loss / d log pi(y|x); that by log ref(y|x) is the negative of it. */
+  float *rewards;                     /**< beta * a */
+  float *grad_betas;                  /**< d loss / d beta of each response. */
+  float *curvatures;                  /**< d^2 loss / dx^2 of each response. */
+  double *grad_baseline;              /**< d loss / d baseline: one number. */
   swiftdpo_unpaired_metrics *metrics; /**< Added to. */
 } swiftdpo_unpaired_results_f32;
 
@@ -597,10 +621,10 @@ void swiftdpo_kto_baseline_init(swiftdpo_kto_baseline *baseline);
 
 /** How the sums become an estimate, never below 0; 0 without data. A batch is what one call added. */
 typedef enum swiftdpo_kto_estimator {
-  SWIFTDPO_KTO_GLOBAL = 0,         /**< max(0, sum / count): independent of how the data were cut into batches. */
-  SWIFTDPO_KTO_BATCH_MEANS = 1,    /**< max(0, mean of means): as TRL over its processes. */
-  SWIFTDPO_KTO_CLAMPED_MEANS = 2,  /**< Mean of max(0, mean): as NeMo-Aligner over its processes; biased upwards. */
-  SWIFTDPO_KTO_NONZERO = 3         /**< max(0, sum / num_nonzero): as HALOs, which leaves equal log-ratios out. */
+  SWIFTDPO_KTO_GLOBAL = 0,        /**< max(0, sum / count): independent of how the data were cut into batches. */
+  SWIFTDPO_KTO_BATCH_MEANS = 1,   /**< max(0, mean of means): as TRL over its processes. */
+  SWIFTDPO_KTO_CLAMPED_MEANS = 2, /**< Mean of max(0, mean): as NeMo-Aligner over its processes; biased upwards. */
+  SWIFTDPO_KTO_NONZERO = 3        /**< max(0, sum / num_nonzero): as HALOs, which leaves equal log-ratios out. */
 } swiftdpo_kto_estimator;
 
 /** Adds the log-ratios of mismatched pairs. ref_logps may be NULL. On an error nothing is added. */
@@ -725,8 +749,8 @@ typedef struct swiftdpo_rankings_f32 {
                                   num_shared_items needs both. NULL: entries stand best first. */
   const float *position_weights; /**< v_k >= 0 of each place: as many as the largest group has entries. NULL: 1. */
   size_t num_position_weights;
-  size_t num_shared_items;   /**< 0: entries are the groups' own items. */
-  const float *direction;    /**< u, laid out as policy_logps, to be multiplied with the Hessian. NULL: none. */
+  size_t num_shared_items;     /**< 0: entries are the groups' own items. */
+  const float *direction;      /**< u, laid out as policy_logps, to be multiplied with the Hessian. NULL: none. */
   const double *tie_strengths; /**< delta_2, delta_3, ... > 0 of SWIFTDPO_TIES_DAVIDSON. */
   size_t num_tie_strengths;
 } swiftdpo_rankings_f32;
@@ -782,33 +806,39 @@ void swiftdpo_rankings_f32_init(swiftdpo_rankings_f32 *rankings);
 void swiftdpo_rankings_f64_init(swiftdpo_rankings_f64 *rankings);
 
 typedef struct swiftdpo_plackett_luce_options {
-  size_t struct_size;           /**< sizeof(swiftdpo_plackett_luce_options) */
-  double beta;                  /**< > 0. Default 0.1; 1 for scores that are rewards or log-worths already. */
-  swiftdpo_reduction reduction; /**< Default SWIFTDPO_REDUCTION_MEAN, over groups. */
-  swiftdpo_nonfinite nonfinite; /**< Default SWIFTDPO_NONFINITE_ERROR. */
-  swiftdpo_unlisted unlisted;   /**< Default SWIFTDPO_UNLISTED_ERROR. */
+  size_t struct_size;                 /**< sizeof(swiftdpo_plackett_luce_options) */
+  double beta;                        /**< > 0. Default 0.1; 1 for scores that are rewards or log-worths already. */
+  swiftdpo_reduction reduction;       /**< Default SWIFTDPO_REDUCTION_MEAN, over groups. */
+  swiftdpo_nonfinite nonfinite;       /**< Default SWIFTDPO_NONFINITE_ERROR. */
+  swiftdpo_unlisted unlisted;         /**< Default SWIFTDPO_UNLISTED_ERROR. */
   swiftdpo_first_choice first_choice; /**< Default SWIFTDPO_FIRST_CHOICE_BEST. */
-  size_t top;                   /**< Only the first `top` choices were observed. Default 0: all of them. With ties, those
+  size_t top;         /**< Only the first `top` choices were observed. Default 0: all of them. With ties, those
                                      of the sets that begin among the first `top` places. */
-  swiftdpo_ties ties;           /**< Default SWIFTDPO_TIES_BRESLOW. */
+  swiftdpo_ties ties; /**< Default SWIFTDPO_TIES_BRESLOW. */
 } swiftdpo_plackett_luce_options;
 
 #define SWIFTDPO_PLACKETT_LUCE_OPTIONS_INIT \
-  {sizeof(swiftdpo_plackett_luce_options), 0.1, SWIFTDPO_REDUCTION_MEAN, SWIFTDPO_NONFINITE_ERROR, \
-   SWIFTDPO_UNLISTED_ERROR, SWIFTDPO_FIRST_CHOICE_BEST, 0, SWIFTDPO_TIES_BRESLOW}
+  {sizeof(swiftdpo_plackett_luce_options), \
+   0.1, \
+   SWIFTDPO_REDUCTION_MEAN, \
+   SWIFTDPO_NONFINITE_ERROR, \
+   SWIFTDPO_UNLISTED_ERROR, \
+   SWIFTDPO_FIRST_CHOICE_BEST, \
+   0, \
+   SWIFTDPO_TIES_BRESLOW}
 void swiftdpo_plackett_luce_options_init(swiftdpo_plackett_luce_options *options);
 
 /** Where results go. Each may be NULL. Arrays of items are laid out as policy_logps is. */
 typedef struct swiftdpo_ranking_results_f32 {
-  size_t struct_size;       /**< sizeof(swiftdpo_ranking_results_f32) */
-  double *loss;             /**< The reduced loss: one number. */
-  float *losses;            /**< -log P(ranking) of each group, its weight included: num_groups elements. */
-  float *grad_policy_logps; /**< d loss / d log pi of each item. */
-  float *rewards;           /**< s_i of each item. */
-  float *gradient_weights;  /**< For each item, the probability that its stage picks another: sigma(LSE_{k+1} - s_k);
+  size_t struct_size;         /**< sizeof(swiftdpo_ranking_results_f32) */
+  double *loss;               /**< The reduced loss: one number. */
+  float *losses;              /**< -log P(ranking) of each group, its weight included: num_groups elements. */
+  float *grad_policy_logps;   /**< d loss / d log pi of each item. */
+  float *rewards;             /**< s_i of each item. */
+  float *gradient_weights;    /**< For each item, the probability that its stage picks another: sigma(LSE_{k+1} - s_k);
                                  0 where its stage was not observed. Not with num_shared_items. */
-  float *grad_ref_logps;    /**< d loss / d log ref of each item. */
-  float *hessian_product;   /**< (d^2 loss / d log pi d log pi) u for the `direction` u, in linear time. */
+  float *grad_ref_logps;      /**< d loss / d log ref of each item. */
+  float *hessian_product;     /**< (d^2 loss / d log pi d log pi) u for the `direction` u, in linear time. */
   double *grad_tie_strengths; /**< d loss / d tie_strengths: num_tie_strengths elements. */
 } swiftdpo_ranking_results_f32;
 
@@ -851,16 +881,14 @@ void swiftdpo_ranking_results_f64_init(swiftdpo_ranking_results_f64 *results);
 /** Loss of a batch of rankings and its gradient. */
 swiftdpo_status swiftdpo_plackett_luce_loss_f32(const swiftdpo_rankings_f32 *rankings,
                                                 const swiftdpo_plackett_luce_options *options,
-                                                const swiftdpo_ranking_results_f32 *results,
-                                                swiftdpo_culprit *culprit);
+                                                const swiftdpo_ranking_results_f32 *results, swiftdpo_culprit *culprit);
 swiftdpo_status swiftdpo_plackett_luce_loss_f64(const swiftdpo_rankings_f64 *rankings,
                                                 const swiftdpo_plackett_luce_options *options,
-                                                const swiftdpo_ranking_results_f64 *results,
-                                                swiftdpo_culprit *culprit);
+                                                const swiftdpo_ranking_results_f64 *results, swiftdpo_culprit *culprit);
 swiftdpo_status swiftdpo_plackett_luce_loss_bf16(const swiftdpo_rankings_half *rankings,
-                                                const swiftdpo_plackett_luce_options *options,
-                                                const swiftdpo_ranking_results_half *results,
-                                                swiftdpo_culprit *culprit);
+                                                 const swiftdpo_plackett_luce_options *options,
+                                                 const swiftdpo_ranking_results_half *results,
+                                                 swiftdpo_culprit *culprit);
 swiftdpo_status swiftdpo_plackett_luce_loss_f16(const swiftdpo_rankings_half *rankings,
                                                 const swiftdpo_plackett_luce_options *options,
                                                 const swiftdpo_ranking_results_half *results,
@@ -921,19 +949,20 @@ swiftdpo_status swiftdpo_ranking_marginals_f64(const double *rewards, size_t num
 
 /** Logits over a vocabulary, and the labels that they score. */
 typedef struct swiftdpo_logits_f32 {
-  size_t struct_size;         /**< sizeof(swiftdpo_logits_f32) */
-  size_t num_sequences;       /**< B */
-  size_t sequence_length;     /**< T. Ignored with offsets. */
-  size_t vocab_size;          /**< V, at least 1: the columns of logits. */
-  const float *logits;        /**< [rows, V], rows = B * T or offsets[B]. Required unless there are none. */
-  size_t row_stride;          /**< Elements from one row of logits to the next; 0: V. */
-  const int64_t *labels;      /**< Token ids, or ignore_index where a token does not count. One of the two labels. */
-  const int32_t *labels_i32;  /**< As labels, in 32 bits. */
-  const int64_t *offsets;     /**< [B + 1] rows, rising from 0: packed sequences. NULL: rectangular. */
-  const uint8_t *mask;        /**< 1 where a label counts, 0 where not, besides ignore_index. NULL: 1. */
-  const double *token_weights;/**< Finite factor of each label's log-probability, standing where the label does. NULL: 1. */
-  const int64_t *ld_lengths;  /**< [B]: tokens beyond the first ld_lengths[b] that count weigh options->ld_alpha. */
-  size_t vocab_start;         /**< First token id of these columns, for a shard of the vocabulary. Default 0. */
+  size_t struct_size;        /**< sizeof(swiftdpo_logits_f32) */
+  size_t num_sequences;      /**< B */
+  size_t sequence_length;    /**< T. Ignored with offsets. */
+  size_t vocab_size;         /**< V, at least 1: the columns of logits. */
+  const float *logits;       /**< [rows, V], rows = B * T or offsets[B]. Required unless there are none. */
+  size_t row_stride;         /**< Elements from one row of logits to the next; 0: V. */
+  const int64_t *labels;     /**< Token ids, or ignore_index where a token does not count. One of the two labels. */
+  const int32_t *labels_i32; /**< As labels, in 32 bits. */
+  const int64_t *offsets;    /**< [B + 1] rows, rising from 0: packed sequences. NULL: rectangular. */
+  const uint8_t *mask;       /**< 1 where a label counts, 0 where not, besides ignore_index. NULL: 1. */
+  const double
+      *token_weights; /**< Finite factor of each label's log-probability, standing where the label does. NULL: 1. */
+  const int64_t *ld_lengths; /**< [B]: tokens beyond the first ld_lengths[b] that count weigh options->ld_alpha. */
+  size_t vocab_start;        /**< First token id of these columns, for a shard of the vocabulary. Default 0. */
 } swiftdpo_logits_f32;
 
 /** As swiftdpo_logits_f32, in double. */
@@ -970,10 +999,8 @@ typedef struct swiftdpo_logits_half {
   size_t vocab_start;
 } swiftdpo_logits_half;
 
-#define SWIFTDPO_LOGITS_F32_INIT \
-  {sizeof(swiftdpo_logits_f32), 0, 0, 0, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, 0}
-#define SWIFTDPO_LOGITS_F64_INIT \
-  {sizeof(swiftdpo_logits_f64), 0, 0, 0, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, 0}
+#define SWIFTDPO_LOGITS_F32_INIT {sizeof(swiftdpo_logits_f32), 0, 0, 0, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, 0}
+#define SWIFTDPO_LOGITS_F64_INIT {sizeof(swiftdpo_logits_f64), 0, 0, 0, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, 0}
 #define SWIFTDPO_LOGITS_HALF_INIT \
   {sizeof(swiftdpo_logits_half), 0, 0, 0, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, 0}
 void swiftdpo_logits_f32_init(swiftdpo_logits_f32 *logits);
@@ -1004,16 +1031,16 @@ typedef enum swiftdpo_row_flag {
 
 /** Where results go. Each may be NULL. p is the softmax of a row. */
 typedef struct swiftdpo_logps_results {
-  size_t struct_size;        /**< sizeof(swiftdpo_logps_results) */
-  double *logps;             /**< [B]: weighted sum of a sequence's log-probabilities; 0 where no token counts. */
-  int64_t *num_tokens;       /**< [B]: how many tokens count. */
-  double *token_logps;       /**< [rows]: log-probability of each label, without weight. */
-  double *log_normalizers;   /**< [rows]: LSE of each row, for the backward call. */
-  double *entropies;         /**< [rows]: - sum p log p. */
-  double *log_sum_squares;   /**< [rows]: log sum p^2, which weighs tokens in WPO (Zhou et al. 2024). */
-  double *mean_logits;       /**< [rows]: the mean of l[t, v] over v. */
-  uint8_t *top_1;            /**< [rows]: 1 where no vocabulary entry has a larger logit than the label. */
-  uint8_t *row_flags;        /**< [rows]: swiftdpo_row_flag. */
+  size_t struct_size;      /**< sizeof(swiftdpo_logps_results) */
+  double *logps;           /**< [B]: weighted sum of a sequence's log-probabilities; 0 where no token counts. */
+  int64_t *num_tokens;     /**< [B]: how many tokens count. */
+  double *token_logps;     /**< [rows]: log-probability of each label, without weight. */
+  double *log_normalizers; /**< [rows]: LSE of each row, for the backward call. */
+  double *entropies;       /**< [rows]: - sum p log p. */
+  double *log_sum_squares; /**< [rows]: log sum p^2, which weighs tokens in WPO (Zhou et al. 2024). */
+  double *mean_logits;     /**< [rows]: the mean of l[t, v] over v. */
+  uint8_t *top_1;          /**< [rows]: 1 where no vocabulary entry has a larger logit than the label. */
+  uint8_t *row_flags;      /**< [rows]: swiftdpo_row_flag. */
 } swiftdpo_logps_results;
 
 #define SWIFTDPO_LOGPS_RESULTS_INIT \
@@ -1329,12 +1356,12 @@ swiftdpo_status swiftdpo_optimal_policy_f64(const swiftdpo_responses_f64 *respon
  * send it to another process, and merge it there. Adding in another order changes the last bits at most.
  */
 typedef struct swiftdpo_partition_accumulator {
-  double beta;             /**< Of the samples; 0 before the first. */
-  double count;            /**< How many samples, exact up to 2^53. */
-  double best;             /**< The best reward so far. */
-  double weight_sum;       /**< Sum of exp((r - best) / beta), and what it lost to rounding. */
+  double beta;       /**< Of the samples; 0 before the first. */
+  double count;      /**< How many samples, exact up to 2^53. */
+  double best;       /**< The best reward so far. */
+  double weight_sum; /**< Sum of exp((r - best) / beta), and what it lost to rounding. */
   double weight_sum_low;
-  double square_sum;       /**< Sum of the squares, likewise. */
+  double square_sum; /**< Sum of the squares, likewise. */
   double square_sum_low;
 } swiftdpo_partition_accumulator;
 

@@ -9,7 +9,8 @@ import CPlatform
 @usableFromInline let ln2Low = 0x1.a39ef35793c76p-33
 
 /// log(1 + f) + k ln 2 for f in [sqrt(1/2) - 1, sqrt(2) - 1].
-@_transparent public func log1pReduced(_ f: F64x8, exponent k: F64x8, correction: F64x8 = F64x8(repeating: 0)) -> F64x8 {
+@_transparent public func log1pReduced(_ f: F64x8, exponent k: F64x8, correction: F64x8 = F64x8(repeating: 0)) -> F64x8
+{
   let s = f / (2 + f)
   let z = s * s
   var tail = F64x8(repeating: 0.14797244084737451)
@@ -75,8 +76,12 @@ import CPlatform
   let result = log1pReduced(significand - 1, exponent: k)
 
   let infinity = F64x8(repeating: .infinity)
-  return (-infinity).selected(x .== 0, else: infinity.selected(x .== infinity, else: F64x8(repeating: .nan).selected(
-    .!(x .>= 0), else: result)))
+  return (-infinity).selected(
+    x .== 0,
+    else: infinity.selected(
+      x .== infinity,
+      else: F64x8(repeating: .nan).selected(
+        .!(x .>= 0), else: result)))
 }
 
 /// log(1 + x) for x >= 0, given log of the rounded 1 + x.

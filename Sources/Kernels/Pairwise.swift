@@ -113,9 +113,11 @@ private func move(_ from: UnsafeRawPointer, _ to: UnsafeMutableRawPointer, _ cou
   var index = 0
   while index < count {
     if type == .f32 {
-      to.storeBytes(of: from.load(fromByteOffset: 4 &* index, as: UInt32.self), toByteOffset: 4 &* index, as: UInt32.self)
+      to.storeBytes(
+        of: from.load(fromByteOffset: 4 &* index, as: UInt32.self), toByteOffset: 4 &* index, as: UInt32.self)
     } else {
-      to.storeBytes(of: from.load(fromByteOffset: 8 &* index, as: UInt64.self), toByteOffset: 8 &* index, as: UInt64.self)
+      to.storeBytes(
+        of: from.load(fromByteOffset: 8 &* index, as: UInt64.self), toByteOffset: 8 &* index, as: UInt64.self)
     }
     index &+= 1
   }

@@ -8,7 +8,9 @@ extension swiftdpo_kto_baseline: GrowableStruct { static var initial: Self { zer
 extension swiftdpo_bco_delta: GrowableStruct { static var initial: Self { zeroed(Self()) } }
 
 @_cdecl("swiftdpo_kto_baseline_init") @implementation
-public func swiftdpo_kto_baseline_init(_ baseline: UnsafeMutablePointer<swiftdpo_kto_baseline>!) { initialize(baseline) }
+public func swiftdpo_kto_baseline_init(_ baseline: UnsafeMutablePointer<swiftdpo_kto_baseline>!) {
+  initialize(baseline)
+}
 
 @_cdecl("swiftdpo_bco_delta_init") @implementation
 public func swiftdpo_bco_delta_init(_ delta: UnsafeMutablePointer<swiftdpo_bco_delta>!) { initialize(delta) }
@@ -64,7 +66,8 @@ public func swiftdpo_udm_weights_f64(
 }
 
 private func add(
-  to baseline: UnsafeMutablePointer<swiftdpo_kto_baseline>?, _ policy: UnsafeRawPointer?, _ reference: UnsafeRawPointer?,
+  to baseline: UnsafeMutablePointer<swiftdpo_kto_baseline>?, _ policy: UnsafeRawPointer?,
+  _ reference: UnsafeRawPointer?,
   _ type: ElementType, _ count: Int
 ) throws(Fault) {
   var state = try read(UnsafePointer(baseline), "baseline")

@@ -56,7 +56,8 @@ private func dpoLoss<P: Pairs, R: PairResults>(
   let loss = try ledger.result(results.loss, 1, "loss")
   job.losses = try ledger.result(results.losses, type, count, "losses")
   job.gradPolicyChosen = try ledger.result(results.grad_policy_chosen_logps, type, count, "grad_policy_chosen_logps")
-  job.gradPolicyRejected = try ledger.result(results.grad_policy_rejected_logps, type, count, "grad_policy_rejected_logps")
+  job.gradPolicyRejected = try ledger.result(
+    results.grad_policy_rejected_logps, type, count, "grad_policy_rejected_logps")
   job.chosenRewards = try ledger.result(results.chosen_rewards, type, count, "chosen_rewards")
   job.rejectedRewards = try ledger.result(results.rejected_rewards, type, count, "rejected_rewards")
   job.gradientWeights = try ledger.result(results.gradient_weights, type, count, "gradient_weights")

@@ -45,7 +45,8 @@ private func rule(behind status: swiftdpo_status) -> StaticString {
   case SWIFTDPO_ERROR_THREADS: "a number of threads must be in 0...1024"
   case SWIFTDPO_ERROR_SHARDED: "shards of a vocabulary do not give this result"
   case SWIFTDPO_ERROR_LOSS_TYPE: "a loss must be one of the swiftdpo_loss_type values, and there may be 16 at most"
-  case SWIFTDPO_ERROR_F_DIVERGENCE: "f_divergence must be reverse KL with this loss: it is no function of a difference of scores"
+  case SWIFTDPO_ERROR_F_DIVERGENCE:
+    "f_divergence must be reverse KL with this loss: it is no function of a difference of scores"
   case SWIFTDPO_ERROR_PARAMETER: "a parameter of the loss must be in its range"
   case SWIFTDPO_ERROR_REFERENCE: "this loss has no reference"
   case SWIFTDPO_ERROR_NONFINITE: "values must be finite, neither NaN nor infinite"

@@ -34,14 +34,16 @@ struct OptimalTransport {
     var next = 4
     if paired {
       match(
-        (job.policyChosen, job.policyRejected), (job.refChosen, job.refRejected), job.type, array(next), array(next + 1))
+        (job.policyChosen, job.policyRejected), (job.refChosen, job.refRejected), job.type, array(next), array(next + 1)
+      )
       job.referencePartners = UnsafePointer(array(next))
       job.policyPartners = UnsafePointer(array(next + 1))
       next += 2
     }
     if unpaired {
       match(
-        (job.policyChosen, job.refChosen), (job.policyRejected, job.refRejected), job.type, array(next), array(next + 1))
+        (job.policyChosen, job.refChosen), (job.policyRejected, job.refRejected), job.type, array(next), array(next + 1)
+      )
       job.rejectedPartners = UnsafePointer(array(next))
       job.chosenPartners = UnsafePointer(array(next + 1))
     }

@@ -142,7 +142,8 @@ private func term(
     term.score = .logOdds
   }
   try require(
-    takesDivergence || options.f_divergence == SWIFTDPO_REVERSE_KL, SWIFTDPO_ERROR_F_DIVERGENCE, "loss_types", at: index)
+    takesDivergence || options.f_divergence == SWIFTDPO_REVERSE_KL, SWIFTDPO_ERROR_F_DIVERGENCE, "loss_types", at: index
+  )
   if takesDivergence {
     switch options.f_divergence {
     case SWIFTDPO_FORWARD_KL:

@@ -142,19 +142,31 @@ extension swiftdpo_unpaired_options: GrowableStruct {
 }
 
 @_cdecl("swiftdpo_unpaired_f32_init") @implementation
-public func swiftdpo_unpaired_f32_init(_ unpaired: UnsafeMutablePointer<swiftdpo_unpaired_f32>!) { initialize(unpaired) }
+public func swiftdpo_unpaired_f32_init(_ unpaired: UnsafeMutablePointer<swiftdpo_unpaired_f32>!) {
+  initialize(unpaired)
+}
 
 @_cdecl("swiftdpo_unpaired_f64_init") @implementation
-public func swiftdpo_unpaired_f64_init(_ unpaired: UnsafeMutablePointer<swiftdpo_unpaired_f64>!) { initialize(unpaired) }
+public func swiftdpo_unpaired_f64_init(_ unpaired: UnsafeMutablePointer<swiftdpo_unpaired_f64>!) {
+  initialize(unpaired)
+}
 
 @_cdecl("swiftdpo_unpaired_options_init") @implementation
-public func swiftdpo_unpaired_options_init(_ options: UnsafeMutablePointer<swiftdpo_unpaired_options>!) { initialize(options) }
+public func swiftdpo_unpaired_options_init(_ options: UnsafeMutablePointer<swiftdpo_unpaired_options>!) {
+  initialize(options)
+}
 
 @_cdecl("swiftdpo_unpaired_metrics_init") @implementation
-public func swiftdpo_unpaired_metrics_init(_ metrics: UnsafeMutablePointer<swiftdpo_unpaired_metrics>!) { initialize(metrics) }
+public func swiftdpo_unpaired_metrics_init(_ metrics: UnsafeMutablePointer<swiftdpo_unpaired_metrics>!) {
+  initialize(metrics)
+}
 
 @_cdecl("swiftdpo_unpaired_results_f32_init") @implementation
-public func swiftdpo_unpaired_results_f32_init(_ results: UnsafeMutablePointer<swiftdpo_unpaired_results_f32>!) { initialize(results) }
+public func swiftdpo_unpaired_results_f32_init(_ results: UnsafeMutablePointer<swiftdpo_unpaired_results_f32>!) {
+  initialize(results)
+}
 
 @_cdecl("swiftdpo_unpaired_results_f64_init") @implementation
-public func swiftdpo_unpaired_results_f64_init(_ results: UnsafeMutablePointer<swiftdpo_unpaired_results_f64>!) { initialize(results) }
+public func swiftdpo_unpaired_results_f64_init(_ results: UnsafeMutablePointer<swiftdpo_unpaired_results_f64>!) {
+  initialize(results)
+}

@@ -157,6 +157,38 @@ static void test_parameters_of_each_pair(void) {
   }
 }
 
+/** What losses other than DPO's need, and refuse. */
+static void test_losses(void) {
+  static const swiftdpo_loss_type ipo_norm = SWIFTDPO_LOSS_IPO_NORM, rpo = SWIFTDPO_LOSS_RPO_SQ,
+                                  exo = SWIFTDPO_LOSS_EXO_PAIR, nca = SWIFTDPO_LOSS_NCA_PAIR,
+                                  odds = SWIFTDPO_LOSS_ODDS_RATIO, ties = SWIFTDPO_LOSS_RAO_KUPPER,
+                                  unknown = (swiftdpo_loss_type)99;
+  static const double negative = -1;
+  static const int64_t lengths[COUNT] = {1, 2, -3};
+  static const uint8_t outcomes[COUNT] = {0, 1, 2};
+#define WITH(loss) f.options.loss_types = &(loss), f.options.num_losses = 1
+  REFUSED(SWIFTDPO_ERROR_LOSS_TYPE, "loss_types", 0, WITH(unknown));
+  REFUSED(SWIFTDPO_ERROR_LOSS_TYPE, "num_losses", 0, WITH(rpo), f.options.num_losses = 17);
+  REFUSED(SWIFTDPO_ERROR_NULL_POINTER, "loss_types", 0, f.options.num_losses = 1);
+  REFUSED(SWIFTDPO_ERROR_WEIGHT, "loss_weights", 0, WITH(nca), f.options.loss_weights = &negative);
+  REFUSED(SWIFTDPO_ERROR_NULL_POINTER, "chosen_lengths", 0, WITH(ipo_norm));
+  REFUSED(SWIFTDPO_ERROR_LENGTH, "chosen_lengths", 2, WITH(ipo_norm), f.pairs.chosen_lengths = lengths);
+  REFUSED(SWIFTDPO_ERROR_NULL_POINTER, "reward_gaps", 0, WITH(rpo));
+  REFUSED(SWIFTDPO_ERROR_SOFT_LABEL, "soft_labels", 3, WITH(exo), f.read.soft_labels[3] = 1);
+  REFUSED(SWIFTDPO_ERROR_LABEL_SMOOTHING, "label_smoothing", 0, WITH(exo), f.pairs.soft_labels = NULL);
+  REFUSED(SWIFTDPO_ERROR_F_DIVERGENCE, "loss_types", 0, WITH(nca), f.options.f_divergence = SWIFTDPO_FORWARD_KL);
+  REFUSED(SWIFTDPO_ERROR_F_DIVERGENCE, "f_divergence", 0, f.options.f_divergence = (swiftdpo_f_divergence)4);
+  REFUSED(SWIFTDPO_ERROR_PARAMETER, "tie_strength", 0, WITH(ties), f.options.tie_strength = 1);
+  REFUSED(SWIFTDPO_ERROR_PARAMETER, "discopop_tau", 0, f.options.discopop_tau = 0);
+  REFUSED(SWIFTDPO_ERROR_PARAMETER, "alphapo_alpha", 0, f.options.alphapo_alpha = NAN);
+  REFUSED(SWIFTDPO_ERROR_FLAG, "reference_free", 0, f.options.reference_free = 2);
+  REFUSED(SWIFTDPO_ERROR_FLAG, "ties", 2, WITH(ties), f.pairs.ties = outcomes);
+  REFUSED(SWIFTDPO_ERROR_NONFINITE, "margin", 0, f.options.margin = INFINITY);
+  REFUSED(SWIFTDPO_ERROR_NULL_POINTER, "chosen_lengths", 0, WITH(odds), f.pairs.ref_chosen_logps = NULL,
+          f.pairs.ref_rejected_logps = NULL);
+#undef WITH
+}
+
 void TYPED(test_pairs_bad_input)(void) {
   ACCEPTED();
   test_null_structs();
@@ -166,6 +198,7 @@ void TYPED(test_pairs_bad_input)(void) {
   test_counts_that_overflow();
   test_overlaps();
   test_options();
+  test_losses();
   test_nonfinite_logps();
   test_parameters_of_each_pair();
 }

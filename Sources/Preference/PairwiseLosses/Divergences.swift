@@ -23,7 +23,8 @@ public enum RewardBackwardKLLoss: PairwiseLoss {
   @_transparent public static func jet(_ point: PairPoint, _ z: Logistic, _ t: Logistic, _: Logistic) -> PairJet {
     PairJet(
       value: expected(
-        t.sigmoid, z.negativeSoftplus - t.negativeSoftplus, t.complement, z.softplus - t.softplus).atLeast(0),
+        t.sigmoid, z.negativeSoftplus - t.negativeSoftplus, t.complement, z.softplus - t.softplus
+      ).atLeast(0),
       slope: t.complement * z.sigmoid - t.sigmoid * z.complement,
       curvature: z.sigmoid * z.complement)
   }
@@ -49,7 +50,8 @@ public enum EXOLoss: GeneralLoss {
   let slope = (point - target).high.weighted(by: weight)
   return PairJet(
     value: expected(
-      z.sigmoid, negativeSoftplus - z.negativeSoftplus, z.complement, softplus - z.softplus).atLeast(0),
+      z.sigmoid, negativeSoftplus - z.negativeSoftplus, z.complement, softplus - z.softplus
+    ).atLeast(0),
     slope: slope,
     curvature: slope * (z.complement - z.sigmoid) + weight)
 }

@@ -192,15 +192,15 @@ static int take(operand *in, choices *chosen, PyObject *const *args) {
 /** `results` with all that was computed: arrays as they are, the metrics as a tuple. Takes `results` and `out` over. */
 static PyObject *append_all(PyObject *results, PyArrayObject **out, const numbers *sums) {
   const swiftdpo_pair_metrics *m = &sums->metrics;
-  PyObject *more = results == NULL
-                       ? NULL
-                       : Py_BuildValue("(NNNNNNd(nnndddddddddddd))", out[GRAD_REF_CHOSEN], out[GRAD_REF_REJECTED],
-                                       out[GRAD_BETA], out[GRAD_MARGIN], out[GRAD_SFT], out[CURVATURES],
-                                       sums->grad_tie_strength, (Py_ssize_t)m->count, (Py_ssize_t)m->num_correct,
-                                       (Py_ssize_t)m->num_tied, m->losses, m->chosen_rewards, m->rejected_rewards,
-                                       m->chosen_logps, m->rejected_logps, m->gradient_weights, m->chosen_kl_k1,
-                                       m->chosen_kl_k2, m->chosen_kl_k3, m->rejected_kl_k1, m->rejected_kl_k2,
-                                       m->rejected_kl_k3);
+  PyObject *more =
+      results == NULL
+          ? NULL
+          : Py_BuildValue("(NNNNNNd(nnndddddddddddd))", out[GRAD_REF_CHOSEN], out[GRAD_REF_REJECTED], out[GRAD_BETA],
+                          out[GRAD_MARGIN], out[GRAD_SFT], out[CURVATURES], sums->grad_tie_strength,
+                          (Py_ssize_t)m->count, (Py_ssize_t)m->num_correct, (Py_ssize_t)m->num_tied, m->losses,
+                          m->chosen_rewards, m->rejected_rewards, m->chosen_logps, m->rejected_logps,
+                          m->gradient_weights, m->chosen_kl_k1, m->chosen_kl_k2, m->chosen_kl_k3, m->rejected_kl_k1,
+                          m->rejected_kl_k2, m->rejected_kl_k3);
   for (int i = NUM_OUTPUTS; results != NULL && i < NUM_ALL_OUTPUTS; i++)
     out[i] = NULL;
   PyObject *all = more == NULL ? NULL : PySequence_Concat(results, more);

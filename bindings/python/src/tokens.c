@@ -26,9 +26,8 @@ PyObject *core_wpo_weights(PyObject *Py_UNUSED(module), PyObject *const *args, P
   if (check_shape(&in[2], 1, shape, "a count for each response") < 0 || new_arrays(out, 1, 1, shape, NPY_DOUBLE) < 0)
     goto done;
   swiftdpo_culprit culprit = {NULL, 0};
-  swiftdpo_status status =
-      swiftdpo_wpo_weights(data_of(in[0].array), data_of(in[1].array), data_of(in[2].array), (size_t)shape[0],
-                           (size_t)shape[1], data_of(out[0]), &culprit);
+  swiftdpo_status status = swiftdpo_wpo_weights(data_of(in[0].array), data_of(in[1].array), data_of(in[2].array),
+                                                (size_t)shape[0], (size_t)shape[1], data_of(out[0]), &culprit);
   if (status != SWIFTDPO_OK) {
     raise_status(status, &culprit, in, 3);
     release_arrays(out, 1);

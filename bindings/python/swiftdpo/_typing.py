@@ -53,7 +53,7 @@ def known_options(options: LogpsOptions) -> LogpsOptions:
 
 
 def as_mask(values: ArrayLike, name: str) -> npt.NDArray[np.uint8]:
-    """Booleans, as the extension takes them. Numbers are refused: more likely another array in the wrong place."""
+    """Booleans, as the extension takes them. Numbers are refused: more likely another array."""
     array = np.asarray(values)
     if array.dtype != np.bool_:
         raise TypeError(f"{name} has dtype {array.dtype}; expected bool")

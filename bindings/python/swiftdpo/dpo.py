@@ -110,7 +110,7 @@ class DPOLoss(NamedTuple):
     rejected_rewards: FloatArray
     """beta * (log pi(y_l|x) - log ref(y_l|x))."""
     gradient_weights: FloatArray
-    """sigma(-z) of the first loss: near 0 where the policy is right and sure of it, near 1 where it is wrong."""
+    """sigma(-z) of the first loss: near 0 where the policy is right and sure, near 1 where wrong."""
     grad_ref_chosen_logps: FloatArray | None = None
     """d loss / d log ref(y_w|x). This field and those below are None without ``more=True``."""
     grad_ref_rejected_logps: FloatArray | None = None
@@ -156,7 +156,8 @@ def mixture(
             raise ValueError(f"loss_type is {name!r}; expected one of {', '.join(map(repr, _LOSS_TYPES))}")
     if f_divergence_type not in _F_DIVERGENCES:
         raise ValueError(
-            f"f_divergence_type is {f_divergence_type!r}; expected one of {', '.join(map(repr, _F_DIVERGENCES))}"
+            f"f_divergence_type is {f_divergence_type!r}; "
+            f"expected one of {', '.join(map(repr, _F_DIVERGENCES))}"
         )
     return (
         tuple(_LOSS_TYPES[name] for name in names),
@@ -290,19 +291,19 @@ def dpo_loss(
     The losses, with s = sigma and sp(x) = log(1 + exp(x)), for p = 1 where p is not in them; for a label in
     doubt, the expected value p L(z, u, v) + (1 - p) L(-z, v, u):
 
-    ============== ============================================== ============================== =================
+    ============== ============================================== ============================== ============
     loss_type      loss                                           d loss / dz, or / du and / dv  range
-    ============== ============================================== ============================== =================
-    sigmoid        p sp(-z) + (1 - p) sp(z) [1]_ [2]_             s(z) - p                       [0, inf), convex
-    robust         ((1 - e) sp(-z) - e sp(z)) / (1 - 2 e),        s(z) - (1 - e) / (1 - 2 e)     unbounded below
+    ============== ============================================== ============================== ============
+    sigmoid        p sp(-z) + (1 - p) sp(z) [1]_ [2]_             s(z) - p                       >= 0, convex
+    robust         ((1 - e) sp(-z) - e sp(z)) / (1 - 2 e),        s(z) - (1 - e) / (1 - 2 e)     unbounded
                    e = label_smoothing [4]_                                                      for e > 0
-    hinge          max(0, 1 - z) [5]_ [6]_                        -1 for z < 1, else 0           [0, inf), convex
-    ipo            ((z - 1/2) / beta)**2 [7]_                     2 (z - 1/2) / beta**2          [0, inf), convex
+    hinge          max(0, 1 - z) [5]_ [6]_                        -1 for z < 1, else 0           >= 0, convex
+    ipo            ((z - 1/2) / beta)**2 [7]_                     2 (z - 1/2) / beta**2          >= 0, convex
     ipo_norm       ipo with a, b per token (TRL's ipo)            the same                       the same
     exo_pair       KL(s(z) || p), 0 < p < 1 [8]_                  s'(z) (z - logit(p))           bounded
     nca_pair       sp(-u) + sp(u)/2 + sp(v)/2 [9]_                3/2 s(u) - 1; s(v)/2           above 0.95
-    bco_pair       sp(-u) + sp(v) [10]_                           -s(-u); s(v)                   [0, inf), convex
-    sppo_hard      ((u - 1/2)**2 + (v + 1/2)**2) / beta**2 [11]_  2 (u - 1/2) / beta**2;         [0, inf), convex
+    bco_pair       sp(-u) + sp(v) [10]_                           -s(-u); s(v)                   >= 0, convex
+    sppo_hard      ((u - 1/2)**2 + (v + 1/2)**2) / beta**2 [11]_  2 (u - 1/2) / beta**2;         >= 0, convex
                                                                   2 (v + 1/2) / beta**2
     aot            sigmoid of quantiles: the policy's margin of   as sigmoid                     [0, inf)
                    rank k against the reference's [12]_
@@ -314,24 +315,24 @@ def dpo_loss(
     sigmoid_norm   sigmoid with a, b per token                    as sigmoid                     as sigmoid
     sft            negative log-likelihood of y_w, mean over the  -1 / tokens, by log pi(y_w)    [0, inf)
                    batch's tokens
-    rpo_bwd_kl     KL(s(t) || s(z)), t = reward_scale             s(z) - s(t)                    [0, inf), convex
+    rpo_bwd_kl     KL(s(t) || s(z)), t = reward_scale             s(z) - s(t)                    >= 0, convex
                    reward_gap [15]_
     rpo_fwd_kl     KL(s(z) || s(t)) [15]_                         s'(z) (z - t)                  [0, inf)
-    rpo_sq         (z - t)**2 [15]_                               2 (z - t)                      [0, inf), convex
-    rao_kupper     sp(A - z), A = log(tie_strength); tied:        -s(A - z); tied:               [0, inf), convex
+    rpo_sq         (z - t)**2 [15]_                               2 (z - t)                      >= 0, convex
+    rao_kupper     sp(A - z), A = log(tie_strength); tied:        -s(A - z); tied:               >= 0, convex
                    sp(A - z) + sp(A + z) - log(nu**2 - 1) [16]_   s(A + z) - s(A - z)
-    davidson       log E, E = 1 + 2 nu exp(-z/2) + exp(-z); tied: -(exp(-z) + nu exp(-z/2)) / E; [0, inf), convex
+    davidson       log E, E = 1 + 2 nu exp(-z/2) + exp(-z); tied: -(exp(-z) + nu exp(-z/2)) / E; >= 0, convex
                    log E + z/2 - log(2 nu) [16]_                  tied: 1/2 more
     alphapo        sigmoid of (1 - exp(-alpha x)) / alpha, x      as sigmoid, by the score       as sigmoid
                    being a log-ratio per token [17]_
     odds_ratio     beta sp(-z), z a difference of log-odds of     -beta s(-z)                    [0, inf)
                    the mean log-probabilities, no beta [18]_
-    slic           max(0, -z) [5]_                                -1 for z < 0, else 0           [0, inf), convex
-    ============== ============================================== ============================== =================
+    slic           max(0, -z) [5]_                                -1 for z < 0, else 0           >= 0, convex
+    ============== ============================================== ============================== ============
 
     aot and aot_unpaired couple the pairs of a batch, and with them its micro-batches; among equal margins the
-    order of the pairs decides. Flipping a label flips the reward gap as well: soft labels make no difference to
-    the rpo losses.
+    order of the pairs decides. Flipping a label flips the reward gap as well: soft labels make no difference
+    to the rpo losses.
 
     References
     ----------
@@ -341,10 +342,12 @@ def dpo_loss(
     .. [3] Wang et al., "Beyond Reverse KL", 2023, arXiv:2309.16240.
     .. [4] Chowdhury et al., "Provably Robust DPO", 2024, arXiv:2403.00409.
     .. [5] Zhao et al., "SLiC-HF", 2023, arXiv:2305.10425.
-    .. [6] Liu et al., "Statistical Rejection Sampling Improves Preference Optimization", 2023, arXiv:2309.06657.
+    .. [6] Liu et al., "Statistical Rejection Sampling Improves Preference Optimization", 2023,
+       arXiv:2309.06657.
     .. [7] Azar et al., "A General Theoretical Paradigm to Understand Learning from Human Preferences", 2023,
        arXiv:2310.12036.
-    .. [8] Ji et al., "Towards Efficient Exact Optimization of Language Model Alignment", 2024, arXiv:2402.00856.
+    .. [8] Ji et al., "Towards Efficient Exact Optimization of Language Model Alignment", 2024,
+       arXiv:2402.00856.
     .. [9] Chen et al., "Noise Contrastive Alignment of Language Models with Explicit Rewards", 2024,
        arXiv:2402.05369.
     .. [10] Jung et al., "Binary Classifier Optimization for Large Language Model Alignment", 2024,
@@ -353,7 +356,8 @@ def dpo_loss(
     .. [12] Melnyk et al., "Distributional Preference Alignment of LLMs via Optimal Transport", 2024,
        arXiv:2406.05882.
     .. [13] D'Oosterlinck et al., "Anchored Preference Optimization", 2024, arXiv:2408.06266.
-    .. [14] Lu et al., "Discovering Preference Optimization Algorithms with and for LLMs", 2024, arXiv:2406.08414.
+    .. [14] Lu et al., "Discovering Preference Optimization Algorithms with and for LLMs", 2024,
+       arXiv:2406.08414.
     .. [15] Sun et al., "Reward-aware Preference Optimization", 2025, arXiv:2502.00203.
     .. [16] Chen et al., "On Extending DPO to Accommodate Ties", 2024, arXiv:2409.17431; Rao and Kupper, 1967;
        Davidson, 1970.

@@ -10,7 +10,11 @@ from .dpo import DPOLoss, dpo_loss
 
 
 def _mixture(
-    chosen: ArrayLike, rejected: ArrayLike, beta: float | ArrayLike, losses: dict[Any, float], options: dict[str, Any]
+    chosen: ArrayLike,
+    rejected: ArrayLike,
+    beta: float | ArrayLike,
+    losses: dict[Any, float],
+    options: dict[str, Any],
 ) -> DPOLoss:
     """The losses whose weight is not 0, weighted."""
     kept = {name: weight for name, weight in losses.items() if weight != 0}
@@ -53,7 +57,9 @@ def cpo_loss(
     .. [1] Xu et al., "Contrastive Preference Optimization", 2024, arXiv:2401.08417.
     """
     options |= {"chosen_lengths": chosen_lengths, "rejected_lengths": rejected_lengths}
-    return _mixture(policy_chosen_logps, policy_rejected_logps, beta, {loss_type: 1.0, "sft": cpo_alpha}, options)
+    return _mixture(
+        policy_chosen_logps, policy_rejected_logps, beta, {loss_type: 1.0, "sft": cpo_alpha}, options
+    )
 
 
 def simpo_loss(
@@ -137,11 +143,11 @@ def orpo_loss(
         loss = sft_weight * (mean negative log-likelihood) - beta log sigma(z)
 
     d loss / dx_w = -beta sigma(-z) / (1 - exp(x_w)), d loss / dx_l = beta sigma(-z) / (1 - exp(x_l)), which
-    diverges as x_l nears 0. log(1 - exp(x)) keeps all its digits near x = 0; where x is not below -2**-1018 that
-    stands for it, so that nothing is NaN.
+    diverges as x_l nears 0. log(1 - exp(x)) keeps all its digits near x = 0; where x is not below -2**-1018
+    that stands for it, so that nothing is NaN.
 
-    The likelihood is that of the chosen response's tokens; give `sft_logps` and `sft_lengths` for another, such
-    as prompt and response together, which TRL takes.
+    The likelihood is that of the chosen response's tokens; give `sft_logps` and `sft_lengths` for another,
+    such as prompt and response together, which TRL takes.
 
     References
     ----------
@@ -164,14 +170,17 @@ def slic_loss(
     """SLiC-HF [1]_: max(0, margin - log pi(y_w) + log pi(y_l)), and a likelihood term.
 
     The gradient is -1 by log pi(y_w) and 1 by log pi(y_l) inside the margin, else 0. In [0, inf). With
-    `sft_weight` above 0, `chosen_lengths` are needed (or `sft_logps` and `sft_lengths`, of a target response).
+    `sft_weight` above 0, `chosen_lengths` are needed (or `sft_logps` and `sft_lengths`, of another response).
 
     References
     ----------
-    .. [1] Zhao et al., "SLiC-HF: Sequence Likelihood Calibration with Human Feedback", 2023, arXiv:2305.10425.
+    .. [1] Zhao et al., "SLiC-HF: Sequence Likelihood Calibration with Human Feedback", 2023,
+       arXiv:2305.10425.
     """
     options["margin"] = margin
-    return _mixture(policy_chosen_logps, policy_rejected_logps, 1.0, {"slic": 1.0, "sft": sft_weight}, options)
+    return _mixture(
+        policy_chosen_logps, policy_rejected_logps, 1.0, {"slic": 1.0, "sft": sft_weight}, options
+    )
 
 
 def tpo_loss(
@@ -190,7 +199,7 @@ def tpo_loss(
 
     ::
 
-        loss = L(beta (log pi(y_w) - log pi(y_l))) + tpo_alpha * (mean negative log-likelihood of the gold tokens)
+        loss = L(beta (log pi(y_w) - log pi(y_l))) + tpo_alpha * (mean negative log-likelihood of gold tokens)
 
     L is -log sigma(z), or another by `loss_type`; "tpo-l" is the length-normalised one with the target margin
     gamma, and needs chosen_lengths and rejected_lengths. The gradient by `gold_logps` is

@@ -27,8 +27,8 @@ def wpo_weights(
 
         weight = exp(mean over tokens of (log pi(y_t) - log sum over v of pi(v)**2))
 
-    The weight of a pair is the product of its two, for `dpo_loss`'s `weights`; it takes no part in the gradient,
-    and may exceed 1. A response without tokens has weight 1.
+    The weight of a pair is the product of its two, for `dpo_loss`'s `weights`; it takes no part in the
+    gradient, and may exceed 1. A response without tokens has weight 1.
 
     Parameters
     ----------

@@ -7,12 +7,14 @@ from . import _core
 from ._typing import ArrayLike, FloatArray, Nonfinite, Reduction, as_mask
 
 KTOEstimator: TypeAlias = Literal["global", "batch_means", "clamped_means", "nonzero"]
-_ESTIMATORS = {name: number for number, name in enumerate(KTOEstimator.__args__)}  # as swiftdpo_kto_estimator counts
+_ESTIMATORS = {
+    name: number for number, name in enumerate(KTOEstimator.__args__)
+}  # as swiftdpo_kto_estimator counts
 _LOSS_TYPES = {"kto": 0, "apo_zero_unpaired": 1, "bco": 2}  # as swiftdpo_unpaired_loss_type counts
 
 
 class KTOBaseline(NamedTuple):
-    """KTO's estimate of KL(pi || ref), as sums over mismatched pairs: a prompt with another prompt's response.
+    """KTO's estimate of KL(pi || ref), as sums over mismatched pairs of prompt and response.
 
     A tuple of numbers: store it as such, and add those of several processes.
 
@@ -49,7 +51,9 @@ class KTOBaseline(NamedTuple):
         A batch is what one call of `add` was given.
         """
         if estimator not in _ESTIMATORS:
-            raise ValueError(f"estimator is {estimator!r}; expected one of {', '.join(map(repr, _ESTIMATORS))}")
+            raise ValueError(
+                f"estimator is {estimator!r}; expected one of {', '.join(map(repr, _ESTIMATORS))}"
+            )
         return _core.kto_baseline_value(tuple(self), _ESTIMATORS[estimator])
 
 
@@ -127,7 +131,9 @@ class UnpairedLoss(NamedTuple):
     """Sums and counts that merge over batches."""
 
 
-def _loss(policy_logps, ref_logps, desirable, beta, weights, loss_type, reduction, nonfinite, *numbers) -> UnpairedLoss:  # type: ignore[no-untyped-def]
+def _loss(
+    policy_logps, ref_logps, desirable, beta, weights, loss_type, reduction, nonfinite, *numbers
+) -> UnpairedLoss:  # type: ignore[no-untyped-def]
     heads, grad_baseline, metrics = _core.unpaired_loss(
         policy_logps,
         ref_logps,
@@ -198,7 +204,8 @@ def kto_loss(
 
     References
     ----------
-    .. [1] Ethayarajh et al., "KTO: Model Alignment as Prospect Theoretic Optimization", 2024, arXiv:2402.01306.
+    .. [1] Ethayarajh et al., "KTO: Model Alignment as Prospect Theoretic Optimization", 2024,
+       arXiv:2402.01306.
     .. [2] D'Oosterlinck et al., "Anchored Preference Optimization", 2024, arXiv:2408.06266.
     """
     if loss_type not in ("kto", "apo_zero_unpaired"):

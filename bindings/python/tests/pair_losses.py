@@ -1,4 +1,4 @@
-"""Every loss over pairs by its definition, on exact numbers; derivatives are taken numerically, at 160 digits."""
+"""Every loss over pairs by its definition, on exact numbers; derivatives numerically, at 160 digits."""
 
 from __future__ import annotations
 
@@ -129,7 +129,9 @@ def loss(name: str, x: Pair) -> Terms:
         return Terms((-s(z) * sp(-z), -s(z) * fine.log(x.p), -s(-z) * sp(z), -s(-z) * fine.log(1 - x.p)))
     if name.startswith("rpo_") and name != "rpo_sq":
         first, second = (x.target, z) if name == "rpo_bwd_kl" else (z, x.target)
-        return Terms((s(first) * sp(-second), -s(first) * sp(-first), s(-first) * sp(second), -s(-first) * sp(first)))
+        return Terms(
+            (s(first) * sp(-second), -s(first) * sp(-first), s(-first) * sp(second), -s(-first) * sp(first))
+        )
     sure = SURE[SAME.get(name, name)]
     right, flipped = sure(z, u, v, x), sure(-z, v, u, x)
     if (name in ("rao_kupper", "davidson") and x.tied) or name == "rpo_sq":
@@ -138,7 +140,7 @@ def loss(name: str, x: Pair) -> Terms:
 
 
 def derivative(name: str, x: Pair, field: str) -> Real:
-    """By one of the pair's numbers. The step is far below, and the digits far above, what a double can show."""
+    """By one of the pair's numbers. The step is far below what a double can show."""
 
     def along(value: Real) -> Real:
         return loss(name, x._replace(**{field: value})).sum

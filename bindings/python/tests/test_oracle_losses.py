@@ -11,9 +11,21 @@ from ulps import error_in_ulps, mp
 
 FLOATS = [np.float64, np.float32]
 DIFFERENCES = [
-    "sigmoid", "robust", "hinge", "ipo", "exo_pair", "discopop", "sigmoid_norm", "ipo_norm", "rpo_bwd_kl",
-    "rpo_fwd_kl", "rpo_sq", "rao_kupper", "davidson", "slic",
-]  # fmt: skip
+    "sigmoid",
+    "robust",
+    "hinge",
+    "ipo",
+    "exo_pair",
+    "discopop",
+    "sigmoid_norm",
+    "ipo_norm",
+    "rpo_bwd_kl",
+    "rpo_fwd_kl",
+    "rpo_sq",
+    "rao_kupper",
+    "davidson",
+    "slic",
+]
 KINKED = {"hinge", "slic"}
 
 # Derivatives below this are lost in the oracle's own rounding.
@@ -21,7 +33,7 @@ NEGLIGIBLE = 1e-85
 
 
 def close(actual, exact, *, ulps, ruler, dtype, name):
-    """Within `ulps` double ulps of the ruler, a float32 being rounded from there; beyond the type, infinite."""
+    """Within `ulps` double ulps of the ruler, a float32 being rounded; beyond the type, infinite."""
     info = np.finfo(dtype)
     if abs(exact) > info.max and abs(exact) * (1 - 1e-12) > info.max:
         assert np.isinf(actual) and np.sign(actual) == mp.sign(mp.mpf(exact)), (name, actual, exact)
@@ -30,10 +42,13 @@ def close(actual, exact, *, ulps, ruler, dtype, name):
     if ruler < NEGLIGIBLE:
         assert abs(float(actual)) < NEGLIGIBLE, (name, actual, exact)
         return
-    allowed = ulps * float(np.finfo(np.float64).eps) * ruler + (float(info.eps) / 2 * abs(exact) if dtype == np.float32 else 0)
+    allowed = ulps * float(np.finfo(np.float64).eps) * ruler + (
+        float(info.eps) / 2 * abs(exact) if dtype == np.float32 else 0
+    )
     allowed = allowed + float(info.smallest_subnormal)
     assert abs(fine.mpf(float(actual)) - exact) <= allowed, (
-        f"{name}: {actual!r} is {error_in_ulps(actual, mp.mpf(exact)):.3g} ulps from {mp.nstr(mp.mpf(exact), 20)}"
+        f"{name}: {actual!r} is {error_in_ulps(actual, mp.mpf(exact)):.3g} ulps "
+        f"from {mp.nstr(mp.mpf(exact), 20)}"
     )
 
 
@@ -52,27 +67,50 @@ def check(name, arrays, *, ulps=6, dtype, more=True, **parameters):
 
     for i in range(count):
         smoothing = given("label_smoothing", 0.0, i)
-        p = given("soft_labels", 1.0, i) if name == "robust" or parameters.get("soft_labels") is not None else 1 - smoothing
-        reference = [fine.mpf(float(values[i])) if name != "odds_ratio" else fine.mpf(0) for values in arrays[2:]]
+        p = (
+            given("soft_labels", 1.0, i)
+            if name == "robust" or parameters.get("soft_labels") is not None
+            else 1 - smoothing
+        )
+        reference = [
+            fine.mpf(float(values[i])) if name != "odds_ratio" else fine.mpf(0) for values in arrays[2:]
+        ]
         pair = Pair(
-            fine.mpf(float(arrays[0][i])), fine.mpf(float(arrays[1][i])), *reference,
-            beta=given("beta", 0.1, i), margin=given("margin", 0, i), p=p,
-            chosen_length=int(given("chosen_lengths", 1, i)), rejected_length=int(given("rejected_lengths", 1, i)),
-            tied=bool(given("ties", 0, i)), target=given("reward_scale", 1, i) * given("reward_gaps", 0, i),
-            flip_rate=smoothing, tau=given("discopop_tau", 0.05, i), nu=given("tie_strength", 2, i),
-            alpha=given("alphapo_alpha", 0, i), divergence=parameters.get("f_divergence_type", "reverse_kl"),
+            fine.mpf(float(arrays[0][i])),
+            fine.mpf(float(arrays[1][i])),
+            *reference,
+            beta=given("beta", 0.1, i),
+            margin=given("margin", 0, i),
+            p=p,
+            chosen_length=int(given("chosen_lengths", 1, i)),
+            rejected_length=int(given("rejected_lengths", 1, i)),
+            tied=bool(given("ties", 0, i)),
+            target=given("reward_scale", 1, i) * given("reward_gaps", 0, i),
+            flip_rate=smoothing,
+            tau=given("discopop_tau", 0.05, i),
+            nu=given("tie_strength", 2, i),
+            alpha=given("alphapo_alpha", 0, i),
+            divergence=parameters.get("f_divergence_type", "reverse_kl"),
             c=given("f_alpha_divergence_coef", 0.5, i),
-        )  # fmt: skip
+        )
         terms = loss(name, pair)
         where = f"{name}[{i}] of {pair}"
         # Scores other than the log-ratio are rounded to a few ulps before the loss is taken.
-        z_size = float(min(abs(pair.beta * (pair.policy_chosen - pair.ref_chosen)) + abs(
-            pair.beta * (pair.policy_rejected - pair.ref_rejected)), fine.mpf(1e300)))
+        z_size = float(
+            min(
+                abs(pair.beta * (pair.policy_chosen - pair.ref_chosen))
+                + abs(pair.beta * (pair.policy_rejected - pair.ref_rejected)),
+                fine.mpf(1e300),
+            )
+        )
         scored = name in ("alphapo", "odds_ratio", "discopop") or pair.divergence != "reverse_kl"
         slack = ulps + (4 * min(z_size, 800) * max(1, abs(float(pair.c))) if scored else 0)
         close(out.losses[i], terms.sum, ulps=slack, ruler=terms.largest, dtype=dtype, name=where)
         u_size = float(pair.beta)
-        fields = [("grad_policy_chosen_logps", "policy_chosen", u_size), ("grad_policy_rejected_logps", "policy_rejected", u_size)]
+        fields = [
+            ("grad_policy_chosen_logps", "policy_chosen", u_size),
+            ("grad_policy_rejected_logps", "policy_rejected", u_size),
+        ]
         if more and dtype == np.float64:
             fields += [("grad_margin", "margin", 1.0), ("grad_beta", "beta", z_size / float(pair.beta))]
         for field, variable, size in fields:
@@ -80,13 +118,28 @@ def check(name, arrays, *, ulps=6, dtype, more=True, **parameters):
             ruler = rulers(name, pair, size, terms)
             if field == "grad_beta" and name in ("ipo", "ipo_norm", "sppo_hard", "odds_ratio"):
                 ruler = max(ruler, 2 * terms.largest / pair.beta)
-            close(getattr(out, field)[i], exact, ulps=2 * slack, ruler=ruler, dtype=dtype, name=f"{field}, {where}")
+            close(
+                getattr(out, field)[i],
+                exact,
+                ulps=2 * slack,
+                ruler=ruler,
+                dtype=dtype,
+                name=f"{field}, {where}",
+            )
     return out
 
 
 def rulers(name, pair, size, terms):
     """The largest term of a gradient, of the order of 1 in z for losses whose terms cancel."""
-    sure = pair.p in (0, 1) and name in ("sigmoid", "bco_pair", "hinge", "slic", "sigmoid_norm", "alphapo", "apo_zero")
+    sure = pair.p in (0, 1) and name in (
+        "sigmoid",
+        "bco_pair",
+        "hinge",
+        "slic",
+        "sigmoid_norm",
+        "alphapo",
+        "apo_zero",
+    )
     if sure:
         return 0
     if name in ("ipo", "ipo_norm", "sppo_hard", "rpo_sq"):
@@ -103,15 +156,32 @@ def test_every_margin(name, dtype):
         z = np.where((np.abs(z) < 1e-3) | (np.abs(z) == 1), z + dtype(0.25), z)
     if name == "odds_ratio":
         x = -np.maximum(np.abs(z), dtype(1e-20))
-        check(name, [x, np.full_like(x, -1), zero, zero], dtype=dtype, beta=0.5, chosen_lengths=np.ones(len(z), np.int64),
-              rejected_lengths=np.ones(len(z), np.int64), margin=0.0, more=False)  # fmt: skip
+        check(
+            name,
+            [x, np.full_like(x, -1), zero, zero],
+            dtype=dtype,
+            beta=0.5,
+            chosen_lengths=np.ones(len(z), np.int64),
+            rejected_lengths=np.ones(len(z), np.int64),
+            margin=0.0,
+            more=False,
+        )
         return
     lengths = np.ones(len(z), np.int64) if name.endswith("_norm") or name == "alphapo" else None
     gaps = np.full_like(z, 0.7) if name.startswith("rpo") else None
     smoothing = 0.2 if name in ("exo_pair", "robust") else 0.0
     for arrays in ([z, zero, zero, zero], [zero, -z, zero, zero]):
-        check(name, arrays, dtype=dtype, beta=1.0, chosen_lengths=lengths, rejected_lengths=lengths, reward_gaps=gaps,
-              label_smoothing=smoothing, more=False)  # fmt: skip
+        check(
+            name,
+            arrays,
+            dtype=dtype,
+            beta=1.0,
+            chosen_lengths=lengths,
+            rejected_lengths=lengths,
+            reward_gaps=gaps,
+            label_smoothing=smoothing,
+            more=False,
+        )
 
 
 def varied(name, count, dtype, seed=0):
@@ -150,9 +220,20 @@ def test_realistic_pairs_with_their_own_parameters(name, dtype):
 def test_f_divergences(name, divergence):
     rng = np.random.default_rng(3)
     arrays = [rng.uniform(-6, 6, 30) for _ in range(4)]
-    for c in (0.5, -1.0, 2.0, 1.0 + 2**-40, 1.0) if divergence == "alpha_divergence" and name == "sigmoid" else (0.5,):
-        check(name, arrays, dtype=np.float64, ulps=40, f_divergence_type=divergence, f_alpha_divergence_coef=c,
-              **(varied(name, 30, np.float64) | {"beta": rng.uniform(0.1, 1, 30)}))  # fmt: skip
+    for c in (
+        (0.5, -1.0, 2.0, 1.0 + 2**-40, 1.0)
+        if divergence == "alpha_divergence" and name == "sigmoid"
+        else (0.5,)
+    ):
+        check(
+            name,
+            arrays,
+            dtype=np.float64,
+            ulps=40,
+            f_divergence_type=divergence,
+            f_alpha_divergence_coef=c,
+            **(varied(name, 30, np.float64) | {"beta": rng.uniform(0.1, 1, 30)}),
+        )
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if name not in DIFFERENCES] + ["aot", "aot_unpaired"])
@@ -160,7 +241,9 @@ def test_f_divergences_where_they_have_no_meaning(name):
     lengths = {"chosen_lengths": [2], "rejected_lengths": [3]}
     for divergence in ("forward_kl", "js_divergence", "alpha_divergence"):
         with pytest.raises(ValueError, match=r"loss_types.*f_divergence"):
-            swiftdpo.dpo_loss([-1.0], [-2.0], None, None, loss_type=name, f_divergence_type=divergence, **lengths)
+            swiftdpo.dpo_loss(
+                [-1.0], [-2.0], None, None, loss_type=name, f_divergence_type=divergence, **lengths
+            )
 
 
 @pytest.mark.parametrize("name", ["rao_kupper", "davidson"])
@@ -179,7 +262,7 @@ def test_gradient_by_the_strength_of_ties(name):
 
 @pytest.mark.parametrize("name", [*ALL])
 def test_curvature(name):
-    """Along z at u + v fixed, from slopes by the margin, which moves just so: d loss / d margin = -d loss / dz."""
+    """Along z at u + v fixed, from slopes by the margin: d loss / d margin = -d loss / dz."""
     if name in KINKED:
         arrays = [np.array([0.3, -4.0]), np.zeros(2), np.zeros(2), np.zeros(2)]
     else:

@@ -38,15 +38,28 @@ def call(name, policy, reference, desirable, beta, baseline, **options):
 @pytest.mark.parametrize("name", ["kto", "apo_zero_unpaired", "bco"])
 def test_definition(name, dtype):
     policy, reference = realistic_pairs(60, dtype)[0], realistic_pairs(60, dtype)[2]
-    policy, reference = np.concatenate([policy, MARGINS.astype(dtype)]), np.concatenate([reference, 0 * MARGINS.astype(dtype)])
+    policy, reference = (
+        np.concatenate([policy, MARGINS.astype(dtype)]),
+        np.concatenate([reference, 0 * MARGINS.astype(dtype)]),
+    )
     count = len(policy)
     rng = np.random.default_rng(1)
     desirable = rng.integers(0, 2, count).astype(bool)
     beta = (10 ** rng.uniform(-2, 0, count)).astype(dtype)
     weights = rng.exponential(1, count).astype(dtype)
     for baseline in (0.0, 1.75):
-        out = call(name, policy, reference, desirable, beta, baseline, weights=weights, reduction="sum",
-                   desirable_weight=1.5, undesirable_weight=0.5)  # fmt: skip
+        out = call(
+            name,
+            policy,
+            reference,
+            desirable,
+            beta,
+            baseline,
+            weights=weights,
+            reduction="sum",
+            desirable_weight=1.5,
+            undesirable_weight=0.5,
+        )
         losses, gradient, rewards, by_beta, by_baseline = definition(
             name, policy, reference, desirable, beta, baseline, weights, (1.5, 0.5)
         )
@@ -60,7 +73,9 @@ def test_definition(name, dtype):
         metrics = out.metrics
         assert metrics.num_desirable == desirable.sum() and metrics.num_undesirable == (~desirable).sum()
         assert metrics.desirable_rewards == pytest.approx(float(sum(rewards[desirable])), rel=1e-12)
-        assert metrics.undesirable_logps == pytest.approx(float(policy[~desirable].astype(float).sum()), rel=1e-12)
+        assert metrics.undesirable_logps == pytest.approx(
+            float(policy[~desirable].astype(float).sum()), rel=1e-12
+        )
 
 
 @pytest.mark.parametrize("name", ["kto", "apo_zero_unpaired", "bco"])
@@ -76,6 +91,7 @@ def test_curvature_is_the_slope_of_the_slope():
     policy = np.linspace(-30, 30, 41)
     desirable = np.arange(41) % 2 == 0
     for name in ("kto", "bco"):
+
         def slopes(x, name=name):
             return call(name, x, None, desirable, 1.0, 0.0, reduction="sum").grad_policy_logps
 
@@ -85,7 +101,9 @@ def test_curvature_is_the_slope_of_the_slope():
         np.testing.assert_allclose(curvatures, expected, rtol=1e-7, atol=1e-10)
 
 
-batches = st.lists(st.lists(st.floats(-50, 50).map(lambda x: round(x, 3)), min_size=1, max_size=6), min_size=1, max_size=5)
+batches = st.lists(
+    st.lists(st.floats(-50, 50).map(lambda x: round(x, 3)), min_size=1, max_size=6), min_size=1, max_size=5
+)
 
 
 @given(batches)
@@ -106,7 +124,7 @@ def test_estimators_of_the_baseline(ratios):
 
 
 def test_the_three_estimators_of_the_peers_disagree():
-    """One data set, three answers: TRL clamps the mean of means, NeMo-Aligner the means, HALOs drops zeros."""
+    """TRL clamps the mean of means, NeMo-Aligner the means, HALOs drops zeros."""
     state = swiftdpo.KTOBaseline().add([4.0, 0.0, 0.0, 0.0], None).add([-2.0], None)
     assert state.value() == pytest.approx(2 / 5)
     assert state.value("batch_means") == 0.0
@@ -117,7 +135,9 @@ def test_the_three_estimators_of_the_peers_disagree():
 def test_delta_merges_and_survives_storage():
     policy, reference = realistic_pairs(30)[0], realistic_pairs(30)[2]
     whole = swiftdpo.BCODelta().add(policy, reference, 0.2)
-    parts = sum((swiftdpo.BCODelta().add(policy[i::3], reference[i::3], 0.2) for i in range(3)), swiftdpo.BCODelta())
+    parts = sum(
+        (swiftdpo.BCODelta().add(policy[i::3], reference[i::3], 0.2) for i in range(3)), swiftdpo.BCODelta()
+    )
     assert parts.count == whole.count == 30
     assert parts.value == pytest.approx(whole.value, rel=1e-14)
     assert swiftdpo.BCODelta(*tuple(whole)) == whole

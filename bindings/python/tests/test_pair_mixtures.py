@@ -1,4 +1,4 @@
-"""What holds for losses over pairs beyond single values: mixtures, coupled losses, symmetries, extremes, peers."""
+"""What holds for losses over pairs: mixtures, coupled losses, symmetries, extremes, peers."""
 
 from __future__ import annotations
 
@@ -15,13 +15,32 @@ from swiftdpo.dpo import _LOSS_TYPES
 
 LENGTHS = {"chosen_lengths": np.arange(1, 41), "rejected_lengths": np.arange(41, 1, -1)}
 PARAMETERS = LENGTHS | {"reward_gaps": np.linspace(-3, 3, 40), "label_smoothing": 0.1, "tie_strength": 1.5}
-DIFFERENCE = [name for name in _LOSS_TYPES if name not in (
-    "nca_pair", "bco_pair", "sppo_hard", "apo_zero", "apo_down", "sft", "alphapo", "odds_ratio", "sigmoid_norm", "ipo_norm",
-    "aot_unpaired")]  # fmt: skip
+DIFFERENCE = [
+    name
+    for name in _LOSS_TYPES
+    if name
+    not in (
+        "nca_pair",
+        "bco_pair",
+        "sppo_hard",
+        "apo_zero",
+        "apo_down",
+        "sft",
+        "alphapo",
+        "odds_ratio",
+        "sigmoid_norm",
+        "ipo_norm",
+        "aot_unpaired",
+    )
+]
 
 
 def fields(out):
-    return {name: np.asarray(value) for name, value in out._asdict().items() if name != "metrics" and value is not None}
+    return {
+        name: np.asarray(value)
+        for name, value in out._asdict().items()
+        if name != "metrics" and value is not None
+    }
 
 
 def test_sigmoid_is_the_same_in_a_mixture():
@@ -43,11 +62,23 @@ def test_a_mixture_is_the_weighted_sum_of_its_losses():
         w = weights[: len(chosen)]
         mixture = swiftdpo.dpo_loss(*arrays, loss_type=chosen, loss_weights=w, more=True, **PARAMETERS)
         parts = [swiftdpo.dpo_loss(*arrays, loss_type=name, more=True, **PARAMETERS) for name in chosen]
-        for field in ("losses", "grad_policy_chosen_logps", "grad_policy_rejected_logps", "grad_ref_chosen_logps",
-                      "grad_ref_rejected_logps", "grad_beta", "grad_margin", "curvatures"):  # fmt: skip
+        for field in (
+            "losses",
+            "grad_policy_chosen_logps",
+            "grad_policy_rejected_logps",
+            "grad_ref_chosen_logps",
+            "grad_ref_rejected_logps",
+            "grad_beta",
+            "grad_margin",
+            "curvatures",
+        ):
             expected = sum(x * getattr(part, field) for x, part in zip(w, parts, strict=True))
-            np.testing.assert_allclose(getattr(mixture, field), expected, rtol=1e-12, atol=1e-12, err_msg=field)
-        assert mixture.loss == pytest.approx(sum(x * part.loss for x, part in zip(w, parts, strict=True)), rel=1e-13)
+            np.testing.assert_allclose(
+                getattr(mixture, field), expected, rtol=1e-12, atol=1e-12, err_msg=field
+            )
+        assert mixture.loss == pytest.approx(
+            sum(x * part.loss for x, part in zip(w, parts, strict=True)), rel=1e-13
+        )
 
 
 @pytest.mark.parametrize("name", sorted(_LOSS_TYPES))
@@ -58,22 +89,30 @@ def test_gradients_of_the_policy_and_the_reference(name):
         arrays = [x + 0.123 * i for i, x in enumerate(arrays)]
     references = [None, None] if name == "odds_ratio" else []
     out = swiftdpo.dpo_loss(*arrays, *references, loss_type=name, more=True, **PARAMETERS)
-    gradients = [out.grad_policy_chosen_logps, out.grad_policy_rejected_logps, out.grad_ref_chosen_logps,
-                 out.grad_ref_rejected_logps]  # fmt: skip
+    gradients = [
+        out.grad_policy_chosen_logps,
+        out.grad_policy_rejected_logps,
+        out.grad_ref_chosen_logps,
+        out.grad_ref_rejected_logps,
+    ]
     step = 1e-4
     for position, gradient in enumerate(gradients[: len(arrays)]):
         for i in (0, 7, 39):
+
             def at(delta, position=position, i=i):
                 moved = [x.copy() for x in arrays]
                 moved[position][i] += delta
                 return swiftdpo.dpo_loss(*moved, *references, loss_type=name, **PARAMETERS).loss
 
-            assert gradient[i] == pytest.approx((at(step) - at(-step)) / (2 * step), rel=2e-5, abs=1e-8), (position, i)
+            assert gradient[i] == pytest.approx((at(step) - at(-step)) / (2 * step), rel=2e-5, abs=1e-8), (
+                position,
+                i,
+            )
 
 
 @pytest.mark.parametrize("name", sorted(_LOSS_TYPES))
 def test_no_finite_input_gives_nan(name):
-    """Log-probabilities of any size in any combination, with labels in doubt and hard ones, and every score."""
+    """Log-probabilities of any size in any combination, labels in doubt and hard ones, every score."""
     extremes = np.array([-1.7e308, -1e200, -1e5, -745.0, -1e-310, 0.0, 30.0, 1.7e308])
     grids = [grid.ravel() for grid in np.meshgrid(*[extremes] * (2 if name == "odds_ratio" else 4))]
     references = [None, None] if name == "odds_ratio" else []
@@ -90,9 +129,20 @@ def test_no_finite_input_gives_nan(name):
                 for tau in (0.05, 3.0):
                     with np.errstate(all="ignore"):
                         out = swiftdpo.dpo_loss(
-                            *grids, *references, beta, name, f_divergence_type=divergence, more=True, discopop_tau=tau,
-                            soft_labels=labels, reward_gaps=np.full(count, 0.5), ties=np.arange(count) % 2 == 0,
-                            alphapo_alpha=0.5, margin=0.25, **lengths)  # fmt: skip
+                            *grids,
+                            *references,
+                            beta,
+                            name,
+                            f_divergence_type=divergence,
+                            more=True,
+                            discopop_tau=tau,
+                            soft_labels=labels,
+                            reward_gaps=np.full(count, 0.5),
+                            ties=np.arange(count) % 2 == 0,
+                            alphapo_alpha=0.5,
+                            margin=0.25,
+                            **lengths,
+                        )
                     for field in ("losses", "grad_policy_chosen_logps", "grad_policy_rejected_logps"):
                         bad = np.isnan(getattr(out, field))
                         assert not bad.any(), (field, divergence, beta, tau, [x[bad][:1] for x in grids])
@@ -101,13 +151,17 @@ def test_no_finite_input_gives_nan(name):
 @pytest.mark.parametrize("name", DIFFERENCE)
 def test_a_constant_added_to_all_four_changes_nothing(name):
     arrays = [np.round(x * 64) / 64 for x in realistic_pairs(40)]
-    out, moved = (swiftdpo.dpo_loss(*(x + shift for x in arrays), loss_type=name, **PARAMETERS) for shift in (0, 512))
+    out, moved = (
+        swiftdpo.dpo_loss(*(x + shift for x in arrays), loss_type=name, **PARAMETERS) for shift in (0, 512)
+    )
     np.testing.assert_array_equal(out.losses, moved.losses)
     if name not in ("aot", "aot_unpaired"):
         np.testing.assert_array_equal(out.grad_policy_chosen_logps, -out.grad_policy_rejected_logps)
 
 
-@pytest.mark.parametrize("name", sorted(set(ALL) - {"odds_ratio", "robust", "rpo_bwd_kl", "rpo_fwd_kl", "rpo_sq"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(ALL) - {"odds_ratio", "robust", "rpo_bwd_kl", "rpo_fwd_kl", "rpo_sq"})
+)
 def test_a_label_of_one_half_does_not_care_who_was_chosen(name):
     a, b, c, d = realistic_pairs(40)
     n, m = np.full(40, 5), np.full(40, 9)
@@ -115,7 +169,9 @@ def test_a_label_of_one_half_does_not_care_who_was_chosen(name):
     one = swiftdpo.dpo_loss(a, b, c, d, chosen_lengths=n, rejected_lengths=m, **options)
     other = swiftdpo.dpo_loss(b, a, d, c, chosen_lengths=m, rejected_lengths=n, **options)
     np.testing.assert_allclose(one.losses, other.losses, rtol=1e-14)
-    np.testing.assert_allclose(one.grad_policy_chosen_logps, other.grad_policy_rejected_logps, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(
+        one.grad_policy_chosen_logps, other.grad_policy_rejected_logps, rtol=1e-12, atol=1e-15
+    )
 
 
 def test_equal_log_ratios():
@@ -197,11 +253,15 @@ TRL = {  # trl/trainer/dpo_trainer.py, DPOTrainer._compute_loss, with d = (c - r
         + torch.sigmoid(-beta * (c - rc - r + rr)) * (F.logsigmoid(-beta * (c - rc - r + rr)) - np.log(0.1))
     ),
     "nca_pair": lambda c, r, rc, rr, beta: (
-        -F.logsigmoid(beta * (c - rc)) - 0.5 * F.logsigmoid(-beta * (c - rc)) - 0.5 * F.logsigmoid(-beta * (r - rr))
+        -F.logsigmoid(beta * (c - rc))
+        - 0.5 * F.logsigmoid(-beta * (c - rc))
+        - 0.5 * F.logsigmoid(-beta * (r - rr))
     ),
     "bco_pair": lambda c, r, rc, rr, beta: -F.logsigmoid(beta * (c - rc)) - F.logsigmoid(-beta * (r - rr)),
     "sppo_hard": lambda c, r, rc, rr, beta: (c - rc - 0.5 / beta) ** 2 + (r - rr + 0.5 / beta) ** 2,
-    "apo_zero": lambda c, r, rc, rr, beta: 1 - torch.sigmoid(beta * (c - rc)) + torch.sigmoid(beta * (r - rr)),
+    "apo_zero": lambda c, r, rc, rr, beta: (
+        1 - torch.sigmoid(beta * (c - rc)) + torch.sigmoid(beta * (r - rr))
+    ),
     "apo_down": lambda c, r, rc, rr, beta: (
         torch.sigmoid(beta * (c - rc)) + 1 - torch.sigmoid(beta * (c - rc - r + rr))
     ),
@@ -230,7 +290,9 @@ def test_disagreement_label_smoothing_is_not_ignored():
     for name in ("sigmoid", "hinge", "ipo", "apo_zero"):
         loss = autograd(lambda *x, name=name: TRL[name](*x, 0.3), arrays)[0]
         assert swiftdpo.dpo_loss(*arrays, 0.3, name).loss == pytest.approx(loss, rel=1e-12)
-        assert swiftdpo.dpo_loss(*arrays, 0.3, name, label_smoothing=0.1).loss != pytest.approx(loss, rel=1e-3)
+        assert swiftdpo.dpo_loss(*arrays, 0.3, name, label_smoothing=0.1).loss != pytest.approx(
+            loss, rel=1e-3
+        )
 
 
 def test_disagreement_trl_calls_the_normalised_loss_ipo():
@@ -247,8 +309,17 @@ def test_disagreement_constants_of_divergences_matter_once_lengths_divide_them()
     """TRL drops the constants of its scores; divided by different lengths they no longer cancel."""
     c, r = np.array([-3.0]), np.array([-2.5])
     zero = np.zeros(1)
-    out = swiftdpo.dpo_loss(c, r, zero, zero, 1.0, "sigmoid_norm", chosen_lengths=[2], rejected_lengths=[5],
-                            f_divergence_type="alpha_divergence")  # fmt: skip
+    out = swiftdpo.dpo_loss(
+        c,
+        r,
+        zero,
+        zero,
+        1.0,
+        "sigmoid_norm",
+        chosen_lengths=[2],
+        rejected_lengths=[5],
+        f_divergence_type="alpha_divergence",
+    )
     dropped = np.exp(-0.5 * c) / -0.5 / 2 - np.exp(-0.5 * r) / -0.5 / 5
     kept = np.expm1(-0.5 * c) / -0.5 / 2 - np.expm1(-0.5 * r) / -0.5 / 5
     assert out.loss == pytest.approx(np.logaddexp(0, -kept)[0], rel=1e-12)
@@ -288,19 +359,40 @@ def test_reference_free_losses():
     def nll(c):
         return -c.sum() / n.sum()
 
-    same(swiftdpo.cpo_loss(c, r, 0.2, label_smoothing=0.1, cpo_alpha=0.7, **lengths), lambda c, r: (
-        -0.9 * F.logsigmoid(0.2 * (c - r)) - 0.1 * F.logsigmoid(0.2 * (r - c))).mean() + 0.7 * nll(c))  # fmt: skip
-    same(swiftdpo.cpo_loss(c, r, 0.2, loss_type="hinge", cpo_alpha=0.0), lambda c, r: torch.relu(1 - 0.2 * (c - r)).mean())
-    same(swiftdpo.simpo_loss(c, r, N, M, 2.0, 0.7), lambda c, r: -F.logsigmoid(2 * (c / n - r / m) - 0.7).mean())
-    same(swiftdpo.alphapo_loss(c, r, N, M, 2.0, 0.7, 0.3), lambda c, r: -F.logsigmoid(
-        2 * (-torch.expm1(-0.3 * c / n) / 0.3 + torch.expm1(-0.3 * r / m) / 0.3) - 0.7).mean())  # fmt: skip
+    same(
+        swiftdpo.cpo_loss(c, r, 0.2, label_smoothing=0.1, cpo_alpha=0.7, **lengths),
+        lambda c, r: (
+            (-0.9 * F.logsigmoid(0.2 * (c - r)) - 0.1 * F.logsigmoid(0.2 * (r - c))).mean() + 0.7 * nll(c)
+        ),
+    )
+    same(
+        swiftdpo.cpo_loss(c, r, 0.2, loss_type="hinge", cpo_alpha=0.0),
+        lambda c, r: torch.relu(1 - 0.2 * (c - r)).mean(),
+    )
+    same(
+        swiftdpo.simpo_loss(c, r, N, M, 2.0, 0.7),
+        lambda c, r: -F.logsigmoid(2 * (c / n - r / m) - 0.7).mean(),
+    )
+    same(
+        swiftdpo.alphapo_loss(c, r, N, M, 2.0, 0.7, 0.3),
+        lambda c, r: (
+            -F.logsigmoid(
+                2 * (-torch.expm1(-0.3 * c / n) / 0.3 + torch.expm1(-0.3 * r / m) / 0.3) - 0.7
+            ).mean()
+        ),
+    )
 
     def log_odds(x):
         return x - torch.log(-torch.expm1(x))
 
-    same(swiftdpo.orpo_loss(c, r, N, M, 0.2), lambda c, r: nll(c) - 0.2 * F.logsigmoid(
-        log_odds(c / n) - log_odds(r / m)).mean())  # fmt: skip
-    same(swiftdpo.slic_loss(c, r, 5.0, sft_weight=0.5, chosen_lengths=N), lambda c, r: torch.relu(5.0 - c + r).mean() + 0.5 * nll(c))
+    same(
+        swiftdpo.orpo_loss(c, r, N, M, 0.2),
+        lambda c, r: nll(c) - 0.2 * F.logsigmoid(log_odds(c / n) - log_odds(r / m)).mean(),
+    )
+    same(
+        swiftdpo.slic_loss(c, r, 5.0, sft_weight=0.5, chosen_lengths=N),
+        lambda c, r: torch.relu(5.0 - c + r).mean() + 0.5 * nll(c),
+    )
 
 
 def test_tpo_is_about_a_third_response():
@@ -310,8 +402,18 @@ def test_tpo_is_about_a_third_response():
     expected = np.logaddexp(0, -0.1 * (c - r)).mean() - 0.5 * gold.sum() / lengths.sum()
     assert out.loss == pytest.approx(expected, rel=1e-13)
     np.testing.assert_allclose(out.grad_sft_logps, -0.5 / lengths.sum(), rtol=1e-14)
-    normalised = swiftdpo.tpo_loss(c, r, gold, lengths, 2.0, loss_type="tpo-l", tpo_alpha=0.0, gamma=0.7,
-                                   chosen_lengths=N, rejected_lengths=M)  # fmt: skip
+    normalised = swiftdpo.tpo_loss(
+        c,
+        r,
+        gold,
+        lengths,
+        2.0,
+        loss_type="tpo-l",
+        tpo_alpha=0.0,
+        gamma=0.7,
+        chosen_lengths=N,
+        rejected_lengths=M,
+    )
     assert normalised.loss == pytest.approx(swiftdpo.simpo_loss(c, r, N, M, 2.0, 0.7).loss, rel=1e-15)
 
 
@@ -349,19 +451,25 @@ def test_reference_free_leaves_the_reference_out():
         ({"loss_type": "exo_pair", "soft_labels": [1.0, 0.5]}, r"soft_labels\[0\]"),
         ({"loss_type": "sigmoid_norm"}, "chosen_lengths"),
         ({"loss_type": "sft"}, "chosen_lengths"),
-        ({"loss_type": "sigmoid_norm", "chosen_lengths": [1, -1], "rejected_lengths": [1, 1]}, r"chosen_lengths\[1\]"),
+        (
+            {"loss_type": "sigmoid_norm", "chosen_lengths": [1, -1], "rejected_lengths": [1, 1]},
+            r"chosen_lengths\[1\]",
+        ),
         ({"loss_type": "rpo_sq"}, "reward_gaps"),
         ({"loss_type": "rpo_sq", "reward_gaps": [0.0, np.inf]}, r"reward_gaps\[1\]"),
         ({"loss_type": "rao_kupper", "tie_strength": 1.0}, "tie_strength"),
         ({"loss_type": "davidson", "tie_strength": 0.0}, "tie_strength"),
         ({"loss_type": "discopop", "discopop_tau": 0.0}, "discopop_tau"),
-        ({"loss_type": "odds_ratio", "chosen_lengths": [1, 1], "rejected_lengths": [1, 1]}, "ref_chosen_logps"),
+        (
+            {"loss_type": "odds_ratio", "chosen_lengths": [1, 1], "rejected_lengths": [1, 1]},
+            "ref_chosen_logps",
+        ),
         ({"f_divergence_type": "total_variation"}, "f_divergence_type is"),
         ({"loss_type": "nca_pair", "f_divergence_type": "forward_kl"}, "loss_types"),
         ({"margin": np.inf}, "margin"),
         ({"loss_type": "davidson", "ties": [True]}, "ties has shape"),
     ],
-)  # fmt: skip
+)
 def test_bad_choices(options, message):
     with pytest.raises(ValueError, match=message):
         swiftdpo.dpo_loss([-1.0, -2.0], [-2.0, -3.0], [-1.0, -1.0], [-1.0, -1.0], **options)

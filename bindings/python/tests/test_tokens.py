@@ -8,7 +8,9 @@ import swiftdpo
 
 
 def tokens(seed):
-    return np.random.default_rng(seed).uniform(-8, 0, (5, 9)) * (np.arange(9) < np.array([[9], [4], [1], [0], [7]]))
+    return np.random.default_rng(seed).uniform(-8, 0, (5, 9)) * (
+        np.arange(9) < np.array([[9], [4], [1], [0], [7]])
+    )
 
 
 COUNTS = np.array([9, 4, 1, 0, 7])
@@ -18,7 +20,9 @@ def test_wpo_weights():
     logps, squares = tokens(1), tokens(2)
     expected = np.exp((logps - squares).sum(axis=1) / np.maximum(COUNTS, 1))
     np.testing.assert_allclose(swiftdpo.wpo_weights(logps, COUNTS, squares), expected, rtol=1e-14)
-    np.testing.assert_allclose(swiftdpo.wpo_weights(logps, COUNTS), np.exp(logps.sum(axis=1) / np.maximum(COUNTS, 1)))
+    np.testing.assert_allclose(
+        swiftdpo.wpo_weights(logps, COUNTS), np.exp(logps.sum(axis=1) / np.maximum(COUNTS, 1))
+    )
     assert swiftdpo.wpo_weights(logps, COUNTS, squares).max() > 1  # as published: not clamped
 
 
@@ -28,7 +32,9 @@ def test_wpo_weights_from_logits():
     labels = np.array([[1, 2, -100, 5], [0, -100, -100, 3]])
     p = np.exp(logits.astype(float)) / np.exp(logits.astype(float)).sum(axis=-1, keepdims=True)
     squares = np.where(labels >= 0, np.log((p**2).sum(axis=-1)), 0.0)
-    logps = np.where(labels >= 0, np.log(np.take_along_axis(p, np.maximum(labels, 0)[..., None], -1)[..., 0]), 0.0)
+    logps = np.where(
+        labels >= 0, np.log(np.take_along_axis(p, np.maximum(labels, 0)[..., None], -1)[..., 0]), 0.0
+    )
     counts = (labels >= 0).sum(axis=1)
     expected = np.exp((logps - squares).sum(axis=1) / counts)
     np.testing.assert_allclose(swiftdpo.wpo_weights(logps, counts, squares), expected, rtol=1e-12)
