@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from . import _core
 from ._typing import ArrayLike, FloatArray, Nonfinite, Reduction, as_mask
@@ -36,19 +36,19 @@ LossType: TypeAlias = Literal[
 FDivergence: TypeAlias = Literal["reverse_kl", "forward_kl", "js_divergence", "alpha_divergence"]
 
 # As swiftdpo_loss_type and swiftdpo_f_divergence count.
-_LOSS_TYPES = {name: number for number, name in enumerate(LossType.__args__)}
-_F_DIVERGENCES = {name: number for number, name in enumerate(FDivergence.__args__)}
+_LOSS_TYPES = {name: number for number, name in enumerate(get_args(LossType))}
+_F_DIVERGENCES = {name: number for number, name in enumerate(get_args(FDivergence))}
 
 
 class PairMetrics(NamedTuple):
     """Sums and counts over pairs: add those of micro-batches or processes, then divide.
 
-    >>> a, b = PairMetrics(count=2, num_correct=1), PairMetrics(count=2, num_correct=2)
+    >>> a, b = PairMetrics(num_pairs=2, num_correct=1), PairMetrics(num_pairs=2, num_correct=2)
     >>> (a + b).accuracy
     0.75
     """
 
-    count: int = 0
+    num_pairs: int = 0
     """Number of pairs."""
     num_correct: int = 0
     """Pairs whose log-ratio is larger for the chosen response."""
@@ -74,16 +74,16 @@ class PairMetrics(NamedTuple):
         """The sums of both."""
         if not isinstance(other, PairMetrics):
             return NotImplemented
-        return PairMetrics(*(x + y for x, y in zip(self, other, strict=True)))
+        return PairMetrics._make(x + y for x, y in zip(self, other, strict=True))
 
     def mean(self, field: str) -> float:
         """A field divided by the number of pairs; NaN without pairs."""
-        return getattr(self, field) / self.count if self.count else math.nan
+        return float(getattr(self, field)) / self.num_pairs if self.num_pairs else math.nan
 
     @property
     def accuracy(self) -> float:
         """The share of pairs that are right, a tie counting as half a pair; NaN without pairs."""
-        return (self.num_correct + 0.5 * self.num_tied) / self.count if self.count else math.nan
+        return (self.num_correct + 0.5 * self.num_tied) / self.num_pairs if self.num_pairs else math.nan
 
     @property
     def reward_margin(self) -> float:
@@ -414,4 +414,4 @@ def dpo_loss(
             more,
         ),
     )
-    return DPOLoss(*result[:-1], PairMetrics(*result[-1])) if more else DPOLoss(*result)
+    return DPOLoss._make((*result[:-1], PairMetrics._make(result[-1]))) if more else DPOLoss(*result)

@@ -1,14 +1,14 @@
 """KTO and BCO: losses of single responses, each desirable or not."""
 
 import math
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 from . import _core
 from ._typing import ArrayLike, FloatArray, Nonfinite, Reduction, as_mask
 
 KTOEstimator: TypeAlias = Literal["global", "batch_means", "clamped_means", "nonzero"]
 _ESTIMATORS = {
-    name: number for number, name in enumerate(KTOEstimator.__args__)
+    name: number for number, name in enumerate(get_args(KTOEstimator))
 }  # as swiftdpo_kto_estimator counts
 _LOSS_TYPES = {"kto": 0, "apo_zero_unpaired": 1, "bco": 2}  # as swiftdpo_unpaired_loss_type counts
 
@@ -23,7 +23,7 @@ class KTOBaseline(NamedTuple):
     (0.5, 0.0)
     """
 
-    count: int = 0
+    num_samples: int = 0
     num_nonzero: int = 0
     num_batches: int = 0
     sum: float = 0.0
@@ -38,12 +38,12 @@ class KTOBaseline(NamedTuple):
         """The sums of both."""
         if not isinstance(other, KTOBaseline):
             return NotImplemented
-        return KTOBaseline(*(x + y for x, y in zip(self, other, strict=True)))
+        return KTOBaseline._make(x + y for x, y in zip(self, other, strict=True))
 
     def value(self, estimator: KTOEstimator = "global") -> float:
         """The estimate in nats, never below 0, and 0 without data.
 
-        - "global": max(0, sum / count), however the data were cut into batches.
+        - "global": max(0, sum / num_samples), however the data were cut into batches.
         - "batch_means": max(0, mean of the batches' means), as TRL over its processes.
         - "clamped_means": mean of max(0, mean), as NeMo-Aligner over its processes: biased upwards.
         - "nonzero": max(0, sum / number of log-ratios that are not 0), as HALOs.
@@ -54,7 +54,7 @@ class KTOBaseline(NamedTuple):
             raise ValueError(
                 f"estimator is {estimator!r}; expected one of {', '.join(map(repr, _ESTIMATORS))}"
             )
-        return _core.kto_baseline_value(tuple(self), _ESTIMATORS[estimator])
+        return _core.kto_baseline_value(self, _ESTIMATORS[estimator])
 
 
 class BCODelta(NamedTuple):
@@ -66,7 +66,7 @@ class BCODelta(NamedTuple):
     0.25
     """
 
-    count: int = 0
+    num_samples: int = 0
     sum: float = 0.0
 
     def add(self, policy_logps: ArrayLike, ref_logps: ArrayLike | None, beta: float = 0.1) -> "BCODelta":
@@ -77,12 +77,12 @@ class BCODelta(NamedTuple):
         """The sums of both."""
         if not isinstance(other, BCODelta):
             return NotImplemented
-        return BCODelta(self.count + other.count, self.sum + other.sum)
+        return BCODelta(self.num_samples + other.num_samples, self.sum + other.sum)
 
     @property
     def value(self) -> float:
         """The mean, and 0 without data."""
-        return self.sum / self.count if self.count else 0.0
+        return self.sum / self.num_samples if self.num_samples else 0.0
 
 
 class UnpairedMetrics(NamedTuple):
@@ -100,7 +100,7 @@ class UnpairedMetrics(NamedTuple):
         """The sums of both."""
         if not isinstance(other, UnpairedMetrics):
             return NotImplemented
-        return UnpairedMetrics(*(x + y for x, y in zip(self, other, strict=True)))
+        return UnpairedMetrics._make(x + y for x, y in zip(self, other, strict=True))
 
     @property
     def reward_margin(self) -> float:
@@ -132,8 +132,18 @@ class UnpairedLoss(NamedTuple):
 
 
 def _loss(
-    policy_logps, ref_logps, desirable, beta, weights, loss_type, reduction, nonfinite, *numbers
-) -> UnpairedLoss:  # type: ignore[no-untyped-def]
+    policy_logps: ArrayLike,
+    ref_logps: ArrayLike | None,
+    desirable: ArrayLike,
+    beta: float | ArrayLike,
+    weights: ArrayLike | None,
+    loss_type: str,
+    reduction: Reduction,
+    nonfinite: Nonfinite,
+    desirable_weight: float,
+    undesirable_weight: float,
+    baseline: float,
+) -> UnpairedLoss:
     heads, grad_baseline, metrics = _core.unpaired_loss(
         policy_logps,
         ref_logps,
@@ -143,9 +153,11 @@ def _loss(
         _LOSS_TYPES[loss_type],
         reduction,
         nonfinite,
-        *numbers,
+        desirable_weight,
+        undesirable_weight,
+        baseline,
     )
-    return UnpairedLoss(*heads, grad_baseline, UnpairedMetrics(*metrics))
+    return UnpairedLoss._make((*heads, grad_baseline, UnpairedMetrics._make(metrics)))
 
 
 def kto_loss(

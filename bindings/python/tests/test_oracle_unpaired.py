@@ -138,7 +138,7 @@ def test_delta_merges_and_survives_storage():
     parts = sum(
         (swiftdpo.BCODelta().add(policy[i::3], reference[i::3], 0.2) for i in range(3)), swiftdpo.BCODelta()
     )
-    assert parts.count == whole.count == 30
+    assert parts.num_samples == whole.num_samples == 30
     assert parts.value == pytest.approx(whole.value, rel=1e-14)
     assert swiftdpo.BCODelta(*tuple(whole)) == whole
     assert whole.value == pytest.approx(float(np.mean(0.2 * (policy - reference))), rel=1e-12)
