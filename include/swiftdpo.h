@@ -934,8 +934,7 @@ swiftdpo_status swiftdpo_ranking_marginals_f64(const double *rewards, size_t num
  * others are widened to single precision exactly; exponentials are single, every sum of them is carried in double.
  * Accuracy of a token's log-probability: f64 within 1e-14 relative to the largest term, a softcap counted among them;
  * f32, bf16 and f16 within 1e-6 of the exact value of the given logits, for logits within 50 of each other's size and
- * any vocabulary. Results that entropies, log_sum_squares or mean_logits are asked for together with may differ from
- * those without in their last digits.
+ * any vocabulary.
  *
  * -inf is a legal logit (a masked vocabulary entry): its probability is 0. As the label's logit it makes the
  * log-probability -inf and sets the row's flag. NaN and +inf have no meaning, nor has a row that is -inf throughout:

@@ -113,7 +113,7 @@ def sequence_logps(
         Whether NaN, +inf or a row of nothing but -inf is an error, or goes through to the results.
     by_products : bool
         Whether to give `entropies`, `log_sum_squares`, `mean_logits` and `top_1`, too, from the same reading.
-        Last digits of the other results may then differ.
+        The other results are the same.
 
     Returns
     -------
