@@ -171,9 +171,17 @@ public struct TiedRanking {
 
     chosenSlopes[full] = -1
     for subset in stride(from: full, to: 0, by: -1) where chosenSlopes[subset] != 0 {
+      // Shares of the items to have been the last, which add up to 1 even where rounding has hurt the logarithms.
+      var shares = InlineArray<10, Double>(repeating: 0)
+      var total = 0.0
       for item in 0..<count where subset >> item & 1 == 1 {
         let rest = subset ^ 1 << item
-        let share = chosenSlopes[subset] * exp(chosen[rest] + (score(item) - sums[rest]) - chosen[subset])
+        shares[item] = exp(chosen[rest] + (score(item) - sums[rest]) - chosen[subset])
+        total += shares[item]
+      }
+      for item in 0..<count where subset >> item & 1 == 1 {
+        let rest = subset ^ 1 << item
+        let share = chosenSlopes[subset] * (shares[item] / total)
         chosenSlopes[rest] += share
         sumSlopes[rest] -= share
         slopes[first &+ item] += pick * share
@@ -182,8 +190,10 @@ public struct TiedRanking {
     for subset in 0..<full {
       let item = (~subset & full).trailingZeroBitCount
       let rest = subset | 1 << item
-      slopes[first &+ item] += pick * (sumSlopes[subset] * exp(score(item) - sums[subset]))
-      sumSlopes[rest] += sumSlopes[subset] * exp(sums[rest] - sums[subset])
+      let own = exp(score(item) - sums[subset])
+      let others = exp(sums[rest] - sums[subset])
+      slopes[first &+ item] += pick * (sumSlopes[subset] * (own / (own + others)))
+      sumSlopes[rest] += sumSlopes[subset] * (others / (own + others))
     }
     if first > 0 { asks[first] = pick * (sumSlopes[full] / behindAlone) }
     var orders = 0.0
