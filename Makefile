@@ -27,7 +27,7 @@ LIBRARY     := .build/library.stamp
 SWIFT_FILES   := $(shell find Package.swift Sources Tests -name '*.swift' -type f)
 LIBRARY_FILES := $(filter-out Tests/%,$(SWIFT_FILES)) $(shell find include Sources -type f -not -name '*.swift')
 BINDING_FILES := $(wildcard $(addprefix bindings/python/,*.py *.toml *.md src/*.[ch] src/third_party/* swiftdpo/*.py*))
-C_FILES       := $(shell find include Sources Tests bindings/python/src benchmarks -name '*.[ch]' -type f) $(wildcard Tests/*/*.cpp)
+C_FILES       := $(shell find include Sources Tests bindings/python/src benchmarks -name '*.[ch]' -type f) $(wildcard include/*.hpp Tests/*/*.cpp)
 
 say = @printf '\n--- %s\n' "$(1)"
 
@@ -95,6 +95,7 @@ lint: $(STAMPS)/lint ## Check every formatter's and linter's opinion
 	$(MAKE) --silent -C Tests/C golden PYTHON=$(PYTHON)
 	$(TIDY) $(wildcard Tests/C/*.c) -- -std=c11 -DREAL_BITS=64 -Iinclude -Ibuild/consumers
 	$(TIDY) $(wildcard Tests/C/*.cpp) -- -std=c++17 -Iinclude
+	$(TIDY) $(wildcard Tests/Cpp/*.cpp) -- -std=c++20 -Iinclude
 	$(TIDY) $(wildcard Sources/C*/*.c) -- -std=gnu11 -ISources/CPlatform/include -ISources/CKernelChoice/include
 	$(TIDY) $(wildcard bindings/python/src/*.c) -- -std=c11 -DPy_LIMITED_API=0x030B0000 -Iinclude $(PYTHON_INCLUDES)
 	$(call say,ruff)

@@ -35,7 +35,7 @@ install -D -m 755 "$library" "$destination$libdir/$file"
 strip --strip-unneeded "$destination$libdir/$file"
 ln -sf "$file" "$destination$libdir/$soname"
 ln -sf "$soname" "$destination$libdir/libswiftdpo.so"
-for header in "$root"/include/*.h; do
+for header in "$root"/include/*.h "$root"/include/*.hpp; do
   put "$header" "$includedir/$(basename "$header")"
 done
 put_filled module.modulemap.in "$includedir/swiftdpo/module.modulemap"

@@ -1,0 +1,50 @@
+"""`swiftdpo.hpp`: the same results as C's, and the same instructions."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+LIBRARY_DIR = ROOT / ".build" / "release"
+COMPILE = ["c++", "-std=c++20", "-O2", "-Wall", "-Wextra", "-Wpedantic", "-Werror", f"-I{ROOT / 'include'}"]
+
+
+def run(*command: str | Path) -> str:
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_consumer(tmp_path: Path) -> None:
+    program = tmp_path / "consumer"
+    link = [f"-L{LIBRARY_DIR}", f"-Wl,-rpath,{LIBRARY_DIR}", "-lswiftdpo"]
+    run(*COMPILE, HERE / "consumer.cpp", *link, "-o", program)
+    assert re.fullmatch(r"C\+\+20 consumer: \d{2,} passed, 0 failed\n", run(program))
+
+
+@pytest.fixture(scope="module")
+def instructions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+    """The instructions of each function of cost.cpp that is not cold."""
+    compiled = tmp_path_factory.mktemp("cost") / "cost.o"
+    run(*COMPILE, "-c", HERE / "cost.cpp", "-o", compiled)
+    functions: dict[str, list[str]] = {}
+    for line in run("objdump", "--disassemble", "--no-show-raw-insn", compiled).splitlines():
+        if name := re.match(r"[0-9a-f]+ <(.*)>:$", line):
+            body = functions.setdefault(name[1], [])
+        elif instruction := re.match(r" +[0-9a-f]+:\t(.*)", line):
+            body.append(instruction[1])
+    return functions
+
+
+def test_a_call_takes_no_more_instructions_than_in_c(instructions: dict[str, list[str]]) -> None:
+    by_c, by_cpp = instructions["call_by_c"], instructions["call_by_cpp"]
+    assert 10 < len(by_cpp) <= len(by_c)
+    for body in by_c, by_cpp:  # The library is the one thing that is called on the way to the result.
+        assert sum(line.startswith("call") for line in body[: 1 + next_return(body)]) == 1
+
+
+def next_return(body: list[str]) -> int:
+    return next(i for i, line in enumerate(body) if line.startswith("ret"))
