@@ -251,6 +251,7 @@ template <real T> struct rankings {
   std::span<const T> position_weights = {};
   std::size_t num_shared_items = 0;
   std::span<const T> direction = {};
+  std::span<const double> tie_strengths = {};
 };
 
 struct plackett_luce_options {
@@ -260,11 +261,13 @@ struct plackett_luce_options {
   swiftdpo_unlisted unlisted = SWIFTDPO_UNLISTED_ERROR;
   swiftdpo_first_choice first_choice = SWIFTDPO_FIRST_CHOICE_BEST;
   std::size_t top = 0;
+  swiftdpo_ties ties = SWIFTDPO_TIES_BRESLOW;
 };
 
 template <real T> struct ranking_results {
   std::span<T> losses = {}, grad_policy_logps = {}, rewards = {}, gradient_weights = {}, grad_ref_logps = {},
                hessian_product = {};
+  std::span<double> grad_tie_strengths = {};
 };
 
 /// The reduced loss. Its gradient and the rest go where `results` says.
@@ -293,6 +296,8 @@ template <real T>
   in.num_position_weights = rankings.position_weights.size();
   in.num_shared_items = rankings.num_shared_items;
   SWIFTDPO_HPP_GIVE(in, rankings, direction, items);
+  in.tie_strengths = rankings.tie_strengths.data();
+  in.num_tie_strengths = rankings.tie_strengths.size();
 
   swiftdpo_plackett_luce_options chosen = SWIFTDPO_PLACKETT_LUCE_OPTIONS_INIT;
   chosen.beta = options.beta;
@@ -301,6 +306,7 @@ template <real T>
   chosen.unlisted = options.unlisted;
   chosen.first_choice = options.first_choice;
   chosen.top = options.top;
+  chosen.ties = options.ties;
 
   double loss;
   auto out = detail::c<T>::no_ranking_results;
@@ -311,6 +317,7 @@ template <real T>
   SWIFTDPO_HPP_GIVE(out, results, gradient_weights, items);
   SWIFTDPO_HPP_GIVE(out, results, grad_ref_logps, items);
   SWIFTDPO_HPP_GIVE(out, results, hessian_product, items);
+  SWIFTDPO_HPP_GIVE(out, results, grad_tie_strengths, rankings.tie_strengths.size());
 
   swiftdpo_culprit culprit;
   if (const auto status = detail::c<T>::plackett_luce_loss(&in, &chosen, &out, &culprit); status != SWIFTDPO_OK)

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <limits>
 #include <vector>
 
@@ -131,6 +132,27 @@ template <class T> void test_rankings() {
   CHECK_REFUSED(
       COUNT, "policy_logps", 12,
       swiftdpo::plackett_luce_loss(swiftdpo::rankings<T>{.num_groups = 3, .group_size = 5, .policy_logps = scores}));
+  // Davidson's ties: the gradient by their strength, as through C.
+  const std::array<std::int64_t, 3> ranks{1, 1, 3};
+  const std::array strength{0.5};
+  std::array<double, 1> by_strength{}, c_by_strength{};
+  const double tied =
+      swiftdpo::plackett_luce_loss(swiftdpo::rankings<T>{.num_groups = 1,
+                                                         .group_size = 3,
+                                                         .policy_logps = std::span(scores).first(3),
+                                                         .ranks = ranks,
+                                                         .tie_strengths = strength},
+                                   {.ties = SWIFTDPO_TIES_DAVIDSON}, {.grad_tie_strengths = by_strength});
+  auto tied_in = c<T>::no_rankings;
+  tied_in.num_groups = 1, tied_in.group_size = 3, tied_in.policy_logps = scores.data(), tied_in.ranks = ranks.data();
+  tied_in.tie_strengths = strength.data(), tied_in.num_tie_strengths = 1;
+  swiftdpo_plackett_luce_options davidson = SWIFTDPO_PLACKETT_LUCE_OPTIONS_INIT;
+  davidson.ties = SWIFTDPO_TIES_DAVIDSON;
+  auto tied_out = c<T>::no_ranking_results;
+  tied_out.loss = &c_loss, tied_out.grad_tie_strengths = c_by_strength.data();
+  CHECK(c<T>::plackett_luce_loss(&tied_in, &davidson, &tied_out, nullptr) == SWIFTDPO_OK);
+  CHECK(tied == c_loss && by_strength == c_by_strength && by_strength[0] != 0);
+
   auto twice = orders;
   twice[6] = 6;
   CHECK_REFUSED(NOT_A_RANKING, "rankings", 6,
@@ -177,15 +199,20 @@ template <class T> void test_logits() {
 } // namespace
 
 int main() {
-  swiftdpo::check_version();
-  test_pairs<float>();
-  test_pairs<double>();
-  test_rankings<float>();
-  test_rankings<double>();
-  test_logits<float>();
-  test_logits<double>();
-  test_logits<swiftdpo::bf16>();
-  test_logits<swiftdpo::f16>();
+  try {
+    swiftdpo::check_version();
+    test_pairs<float>();
+    test_pairs<double>();
+    test_rankings<float>();
+    test_rankings<double>();
+    test_logits<float>();
+    test_logits<double>();
+    test_logits<swiftdpo::bf16>();
+    test_logits<swiftdpo::f16>();
+  } catch (const std::exception &unexpected) {
+    std::printf("thrown: %s\n", unexpected.what());
+    ++failed;
+  }
   std::printf("C++20 consumer: %d passed, %d failed\n", passed, failed);
   return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
