@@ -65,7 +65,7 @@ test: test-swift test-c test-python ## All tests
 
 .PHONY: test-swift
 test-swift: $(LIBRARY) ## The library through the header's Swift module
-	swift test --quiet --disable-xctest
+	swift test -c release --quiet --disable-xctest
 
 .PHONY: test-c
 test-c: $(LIBRARY) ## The library through the header, in C11 and C++17
