@@ -471,7 +471,7 @@ typedef struct swiftdpo_pair_results_f64 {
 void swiftdpo_pair_results_f32_init(swiftdpo_pair_results_f32 *results);
 void swiftdpo_pair_results_f64_init(swiftdpo_pair_results_f64 *results);
 
-/** Loss of a batch of pairs and its gradient. It keeps nothing, and takes temporary memory (five words for each pair) for
+/** Loss of a batch of pairs and its gradient. It keeps nothing, and takes temporary memory (up to eight words for each pair) for
  * AOT and AOT_UNPAIRED alone. */
 swiftdpo_status swiftdpo_dpo_loss_f32(const swiftdpo_pairs_f32 *pairs, const swiftdpo_dpo_options *options,
                                       const swiftdpo_pair_results_f32 *results, swiftdpo_culprit *culprit);

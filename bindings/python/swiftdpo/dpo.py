@@ -148,6 +148,8 @@ def mixture(
     more: bool,
 ) -> tuple[Any, ...]:
     """What a call asks beyond plain DPO, as the extension takes it."""
+    if not isinstance(loss_type, str | Sequence):
+        raise TypeError(f"loss_type is a {type(loss_type).__name__}; expected the name of a loss, or several")
     names = (loss_type,) if isinstance(loss_type, str) else tuple(loss_type)
     if not names:
         raise ValueError("loss_type is empty; expected at least one loss")

@@ -166,11 +166,17 @@ def test_labels_out_of_range(function, label):
 # -- Choices
 
 
-@pytest.mark.parametrize("loss_type", ["hinge", "SIGMOID", None, ["sigmoid"]])
+@pytest.mark.parametrize("loss_type", ["SIGMOID", "", ["sigmoid", "SIGMOID"]])
 def test_loss_type(loss_type):
-    refuse(
-        "dpo_loss", ValueError, f"loss_type is {loss_type!r}; this release has 'sigmoid'", loss_type=loss_type
-    )
+    name = loss_type if isinstance(loss_type, str) else loss_type[-1]
+    with pytest.raises(ValueError, match=f"^loss_type is {name!r}; expected one of 'sigmoid', "):
+        call("dpo_loss", loss_type=loss_type)
+
+
+@pytest.mark.parametrize("loss_type", [None, 0])
+def test_type_of_loss_type(loss_type):
+    with pytest.raises(TypeError, match=f"^loss_type is a {type(loss_type).__name__}; expected the name of a loss"):
+        call("dpo_loss", loss_type=loss_type)
 
 
 @pytest.mark.parametrize("reduction", ["max", "MEAN", "mean\0", None, 0])

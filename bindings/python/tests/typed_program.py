@@ -47,7 +47,7 @@ print(swiftdpo.__version__.split("."), swiftdpo.build_info().instruction_set.upp
 # Each of these must be an error, or the comment on it is one.
 swiftdpo.dpo_loss([1.0], [2.0])  # type: ignore[call-arg]
 swiftdpo.dpo_loss([1.0], [2.0], None, None, reduction="max")  # type: ignore[arg-type]
-swiftdpo.dpo_loss([1.0], [2.0], None, None, loss_type="hinge")  # type: ignore[arg-type]
+swiftdpo.dpo_loss([1.0], [2.0], None, None, loss_type="hinges")  # type: ignore[arg-type]
 swiftdpo.plackett_luce_loss(object())  # type: ignore[arg-type]
 swiftdpo.sequence_logps_backward([1.0], [2], [3.0], padding=0)  # type: ignore[call-overload]
 swiftdpo.build_info().version = "1"  # type: ignore[misc]
