@@ -43,7 +43,8 @@ let package = Package(
       // The baseline comes first: where the linker finds a helper of the standard library in several builds of the
       // kernels, it keeps the first, and that one must run on every machine.
       dependencies: [
-        "CSwiftDPO", "CPlatform", "CKernelChoice", "Elementary", "Preference", "Kernels", "KernelsAVX2", "KernelsAVX512",
+        "CSwiftDPO", "CPlatform", "CKernelChoice", "Elementary", "Preference", "Kernels", "KernelsAVX2",
+        "KernelsAVX512",
       ],
       exclude: ["exports.map"],
       swiftSettings: embedded,

@@ -13,14 +13,17 @@ static void *read_part(void *argument) {
   part *p = argument;
   float lanes[64] = {0};
   for (size_t i = 0; i + 64 <= p->count; i += 64)
-    for (int lane = 0; lane < 64; lane++) lanes[lane] += p->start[i + (size_t)lane];
-  for (int lane = 0; lane < 64; lane++) p->result += lanes[lane];
+    for (int lane = 0; lane < 64; lane++)
+      lanes[lane] += p->start[i + (size_t)lane];
+  for (int lane = 0; lane < 64; lane++)
+    p->result += lanes[lane];
   return NULL;
 }
 
 static void *scale_part(void *argument) {
   part *p = argument;
-  for (size_t i = 0; i < p->count; i++) p->start[i] *= 0.99999994f;
+  for (size_t i = 0; i < p->count; i++)
+    p->start[i] *= 0.99999994f;
   return NULL;
 }
 
@@ -29,8 +32,10 @@ static float run(void *(*body)(void *), float *array, size_t count, int threads)
   part parts[MOST];
   pthread_t ids[MOST];
   const size_t share = count / (size_t)threads / 64 * 64;
-  for (int i = 0; i < threads; i++) parts[i] = (part){array + (size_t)i * share, share, 0};
-  for (int i = 1; i < threads; i++) pthread_create(&ids[i], NULL, body, &parts[i]);
+  for (int i = 0; i < threads; i++)
+    parts[i] = (part){array + (size_t)i * share, share, 0};
+  for (int i = 1; i < threads; i++)
+    pthread_create(&ids[i], NULL, body, &parts[i]);
   body(&parts[0]);
   float result = parts[0].result;
   for (int i = 1; i < threads; i++) {

@@ -156,7 +156,9 @@ class Contestant:
         os.environ.update(environment or {})
         context = mp.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(contestant, arguments, environment, theirs), daemon=True)
+        self.process = context.Process(
+            target=serve, args=(contestant, arguments, environment, theirs), daemon=True
+        )
         self.process.start()
         self.names = self.pipe.recv()
         os.environ.clear()
@@ -213,19 +215,25 @@ def report(shape, threads, results):
         return 100 * limit / results[f"swiftdpo: {name}"]["median_ms"]
 
     print(f"  forward reaches {share(read, 'f32 forward'):.0f}% of the read bandwidth,")
-    print(f"  forward + backward {share(read + write, 'f32 forward + backward'):.0f}% of a read and a read-write pass")
+    print(
+        f"  forward + backward {share(read + write, 'f32 forward + backward'):.0f}% of a read and a read-write pass"
+    )
     for kind in ("f32 forward", "f32 forward + backward", "bf16 forward", "bf16 forward + backward"):
         own = results[f"swiftdpo: {kind}"]["median_ms"]
         for who in ("PyTorch", "PyTorch, warm malloc"):
             peers = {
-                name: value["median_ms"] for name, value in results.items() if name.startswith(f"{who}: {kind}: ")
+                name: value["median_ms"]
+                for name, value in results.items()
+                if name.startswith(f"{who}: {kind}: ")
             }
             best = min(peers, key=peers.__getitem__)
             print(f"  {kind}: {peers[best] / own:.1f} times {best}")
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--shapes", default="2048x32000,512x151936")
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--rounds", type=int, default=9)

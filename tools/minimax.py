@@ -69,12 +69,34 @@ def jensen_shannon_tail(z):
 HALF = mp.mpf(1) / 2
 HALF_LN2 = mp.log(2) / 2
 TABLES = {
-    "exp, f64: (e^r - 1 - r) / r^2": (exp_tail, lambda r: r**2 * mp.exp(-r) + mp.mpf(10) ** -30, 9, -HALF_LN2, HALF_LN2),
-    "exp, f32: (2^f - 1 - f ln 2) / f^2": (exp2_tail, lambda f: f**2 * 2**-f + mp.mpf(10) ** -30, 4, -HALF, HALF),
-    "log, f64: (2 atanh(s) - 2 s) / s^3 in s^2": (log_tail, lambda z: z + mp.mpf("1e-4"), 6, mp.mpf(0), (3 - 2 * mp.sqrt(2)) ** 2 + mp.mpf("1e-4")),
+    "exp, f64: (e^r - 1 - r) / r^2": (
+        exp_tail,
+        lambda r: r**2 * mp.exp(-r) + mp.mpf(10) ** -30,
+        9,
+        -HALF_LN2,
+        HALF_LN2,
+    ),
+    "exp, f32: (2^f - 1 - f ln 2) / f^2": (
+        exp2_tail,
+        lambda f: f**2 * 2**-f + mp.mpf(10) ** -30,
+        4,
+        -HALF,
+        HALF,
+    ),
+    "log, f64: (2 atanh(s) - 2 s) / s^3 in s^2": (
+        log_tail,
+        lambda z: z + mp.mpf("1e-4"),
+        6,
+        mp.mpf(0),
+        (3 - 2 * mp.sqrt(2)) ** 2 + mp.mpf("1e-4"),
+    ),
     "expExcess, f64: (e^x - 1 - x) / x^2": (exp_tail, lambda x: 1 / exp_tail(x), 14, mp.mpf(-1), mp.mpf(1)),
     "Jensen-Shannon, f64, in s^2": (
-        jensen_shannon_tail, lambda z: 1 / jensen_shannon_tail(z), 13, mp.mpf(0), mp.mpf("0.25")
+        jensen_shannon_tail,
+        lambda z: 1 / jensen_shannon_tail(z),
+        13,
+        mp.mpf(0),
+        mp.mpf("0.25"),
     ),
 }
 

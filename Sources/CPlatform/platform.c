@@ -1,4 +1,4 @@
-#define _GNU_SOURCE  // sched_getaffinity
+#define _GNU_SOURCE // sched_getaffinity
 #include "platform.h"
 
 #include <math.h>
@@ -6,15 +6,18 @@
 
 int platform_processors(void) {
   cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
+  if (sched_getaffinity(0, sizeof set, &set) != 0)
+    return 1;
   const int count = CPU_COUNT(&set);
   return count > 0 ? count : 1;
 }
 
 void platform_fma_by_lane(const double *x, const double *y, double *z) {
-  for (int lane = 0; lane < 8; lane++) z[lane] = fma(x[lane], y[lane], z[lane]);
+  for (int lane = 0; lane < 8; lane++)
+    z[lane] = fma(x[lane], y[lane], z[lane]);
 }
 
 void platform_fmaf_by_lane(const float *x, const float *y, float *z) {
-  for (int lane = 0; lane < 16; lane++) z[lane] = fmaf(x[lane], y[lane], z[lane]);
+  for (int lane = 0; lane < 16; lane++)
+    z[lane] = fmaf(x[lane], y[lane], z[lane]);
 }

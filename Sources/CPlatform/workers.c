@@ -14,15 +14,15 @@
 enum { most_workers = 1023 };
 
 typedef struct pool {
-  atomic_int taken;         // 1 while a call has the workers
-  atomic_size_t next_task;  // of the call's tasks, the first that nobody has begun
-  atomic_uint generation;   // rises with each call
+  atomic_int taken;        // 1 while a call has the workers
+  atomic_size_t next_task; // of the call's tasks, the first that nobody has begun
+  atomic_uint generation;  // rises with each call
 
-  pthread_mutex_t lock;  // guards what follows
+  pthread_mutex_t lock; // guards what follows
   pthread_cond_t wake, done;
-  int workers;  // threads that exist
-  int wanted;   // of them, how many the call still asks for
-  int active;   // how many are at work on it
+  int workers; // threads that exist
+  int wanted;  // of them, how many the call still asks for
+  int active;  // how many are at work on it
   size_t tasks;
   void (*body)(void *context, size_t task);
   void *context;
@@ -40,13 +40,16 @@ static void forget_pool(void) { atomic_store(&process_pool, NULL); }
 
 static pool *current_pool(void) {
   pool *existing = atomic_load_explicit(&process_pool, memory_order_acquire);
-  if (existing) return existing;
+  if (existing)
+    return existing;
   pool *made = calloc(1, sizeof *made);
-  if (!made) return NULL;
+  if (!made)
+    return NULL;
   pthread_mutex_init(&made->lock, NULL);
   pthread_cond_init(&made->wake, NULL);
   pthread_cond_init(&made->done, NULL);
-  if (atomic_compare_exchange_strong(&process_pool, &existing, made)) return made;
+  if (atomic_compare_exchange_strong(&process_pool, &existing, made))
+    return made;
   free(made);
   return existing;
 }
@@ -56,7 +59,8 @@ __attribute__((constructor)) static void forget_pool_in_children(void) { pthread
 static void work(pool *p, size_t tasks, void (*body)(void *, size_t), void *context) {
   for (;;) {
     const size_t task = atomic_fetch_add_explicit(&p->next_task, 1, memory_order_relaxed);
-    if (task >= tasks) return;
+    if (task >= tasks)
+      return;
     body(context, task);
   }
 }
@@ -79,7 +83,8 @@ static void *worker(void *argument) {
   for (;;) {
     await_generation(p, seen);
     pthread_mutex_lock(&p->lock);
-    while (p->wanted == 0 || atomic_load(&p->generation) == seen) pthread_cond_wait(&p->wake, &p->lock);
+    while (p->wanted == 0 || atomic_load(&p->generation) == seen)
+      pthread_cond_wait(&p->wake, &p->lock);
     seen = atomic_load(&p->generation);
     p->wanted--;
     p->active++;
@@ -91,7 +96,8 @@ static void *worker(void *argument) {
     work(p, tasks, body, context);
 
     pthread_mutex_lock(&p->lock);
-    if (--p->active == 0) pthread_cond_signal(&p->done);
+    if (--p->active == 0)
+      pthread_cond_signal(&p->done);
     pthread_mutex_unlock(&p->lock);
   }
   return NULL;
@@ -107,23 +113,27 @@ static void hire(pool *p, int wish) {
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   for (pthread_t thread; p->workers < wish; p->workers++)
-    if (pthread_create(&thread, &attributes, worker, p) != 0) break;
+    if (pthread_create(&thread, &attributes, worker, p) != 0)
+      break;
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   pthread_attr_destroy(&attributes);
 }
 
 void platform_parallel(size_t tasks, int threads, void (*body)(void *context, size_t task), void *context) {
   int helpers = threads - 1 < most_workers ? threads - 1 : most_workers;
-  if ((size_t)helpers >= tasks) helpers = (int)tasks - 1;
+  if ((size_t)helpers >= tasks)
+    helpers = (int)tasks - 1;
   pool *p = helpers > 0 ? current_pool() : NULL;
   int free_pool = 0;
   if (!p || !atomic_compare_exchange_strong(&p->taken, &free_pool, 1)) {
-    for (size_t task = 0; task < tasks; task++) body(context, task);
+    for (size_t task = 0; task < tasks; task++)
+      body(context, task);
     return;
   }
 
   pthread_mutex_lock(&p->lock);
-  if (p->workers < helpers) hire(p, helpers);
+  if (p->workers < helpers)
+    hire(p, helpers);
   p->tasks = tasks;
   p->body = body;
   p->context = context;
@@ -138,7 +148,8 @@ void platform_parallel(size_t tasks, int threads, void (*body)(void *context, si
   // Workers that have not begun need not; those that have must finish.
   pthread_mutex_lock(&p->lock);
   p->wanted = 0;
-  while (p->active > 0) pthread_cond_wait(&p->done, &p->lock);
+  while (p->active > 0)
+    pthread_cond_wait(&p->done, &p->lock);
   pthread_mutex_unlock(&p->lock);
   atomic_store(&p->taken, 0);
 }

@@ -76,8 +76,8 @@ static inline platform_f32x16 platform_from_f16(platform_u16x16 x) {
 }
 static inline platform_u16x16 platform_to_f16(platform_f32x16 x) {
   const platform_u32x16 nan = (platform_u32x16)(x != x);
-  const platform_u32x16 bits = __builtin_convertvector(
-      (platform_u16x16)__builtin_convertvector(x, platform_f16x16), platform_u32x16);
+  const platform_u32x16 bits =
+      __builtin_convertvector((platform_u16x16) __builtin_convertvector(x, platform_f16x16), platform_u32x16);
   return __builtin_convertvector((bits & ~nan) | (0x7e00 & nan), platform_u16x16);
 }
 #else

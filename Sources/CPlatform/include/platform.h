@@ -31,17 +31,23 @@ enum platform_isa { platform_isa_baseline = 0, platform_isa_avx2 = 1, platform_i
 // The x86-64 level that both the processor and the operating system support: v4 (avx512), v3 (avx2) or less.
 static inline int platform_detect_isa(void) {
   unsigned a, b, c, d;
-  if (!__get_cpuid(1, &a, &b, &c, &d)) return platform_isa_baseline;
+  if (!__get_cpuid(1, &a, &b, &c, &d))
+    return platform_isa_baseline;
   const unsigned v3_1 = bit_FMA | bit_OSXSAVE | bit_AVX | bit_F16C | bit_MOVBE;
-  if ((c & v3_1) != v3_1) return platform_isa_baseline;
+  if ((c & v3_1) != v3_1)
+    return platform_isa_baseline;
   unsigned xcr0, high;
   __asm__("xgetbv" : "=a"(xcr0), "=d"(high) : "c"(0));
-  if ((xcr0 & 0x6) != 0x6) return platform_isa_baseline;
-  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return platform_isa_baseline;
+  if ((xcr0 & 0x6) != 0x6)
+    return platform_isa_baseline;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d))
+    return platform_isa_baseline;
   const unsigned v3_7 = bit_AVX2 | bit_BMI | bit_BMI2;
-  if ((b & v3_7) != v3_7) return platform_isa_baseline;
+  if ((b & v3_7) != v3_7)
+    return platform_isa_baseline;
   const unsigned v4_7 = bit_AVX512F | bit_AVX512BW | bit_AVX512CD | bit_AVX512DQ | bit_AVX512VL;
-  if ((b & v4_7) != v4_7 || (xcr0 & 0xe6) != 0xe6) return platform_isa_avx2;
+  if ((b & v4_7) != v4_7 || (xcr0 & 0xe6) != 0xe6)
+    return platform_isa_avx2;
   return platform_isa_avx512;
 }
 #else

@@ -100,8 +100,8 @@ int main(int argc, char **argv) {
   int failed = 0;
   const tally *all[] = {&exp32, &exp64, &log64, &log1p64};
   for (int i = 0; i < 4; i++) {
-    printf("%-10s %11lld values, worst %.3f ulp at %a, %lld above %.2f ulp\n", all[i]->name, all[i]->values, all[i]->worst,
-           (double)all[i]->worst_at, all[i]->failures, all[i]->bound);
+    printf("%-10s %11lld values, worst %.3f ulp at %a, %lld above %.2f ulp\n", all[i]->name, all[i]->values,
+           all[i]->worst, (double)all[i]->worst_at, all[i]->failures, all[i]->bound);
     failed |= all[i]->failures != 0 || all[i]->values == 0;
   }
   return failed;

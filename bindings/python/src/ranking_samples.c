@@ -37,8 +37,8 @@ PyObject *core_sample_rankings(PyObject *Py_UNUSED(module), PyObject *const *arg
     goto done;
   swiftdpo_culprit culprit = {NULL, 0};
   PyThreadState *released = release_gil_if(PyArray_SIZE(rankings) >= MANY_SCORES);
-  swiftdpo_status status = swiftdpo_sample_rankings_f64(PyArray_DATA(rewards.array), (size_t)groups, (size_t)size, samples,
-                                                        seed, PyArray_DATA(rankings), &culprit);
+  swiftdpo_status status = swiftdpo_sample_rankings_f64(PyArray_DATA(rewards.array), (size_t)groups, (size_t)size,
+                                                        samples, seed, PyArray_DATA(rankings), &culprit);
   regain_gil(released);
   if (status != SWIFTDPO_OK) {
     raise_status(status, &culprit, &rewards, 1);
@@ -60,9 +60,8 @@ PyObject *core_ranking_marginals(PyObject *Py_UNUSED(module), PyObject *const *a
   if (new_arrays(results, 2, PyArray_NDIM(rewards.array), PyArray_DIMS(rewards.array), NPY_DOUBLE) < 0)
     goto done;
   swiftdpo_culprit culprit = {NULL, 0};
-  swiftdpo_status status =
-      swiftdpo_ranking_marginals_f64(PyArray_DATA(rewards.array), (size_t)groups, (size_t)size,
-                                     PyArray_DATA(results[0]), PyArray_DATA(results[1]), &culprit);
+  swiftdpo_status status = swiftdpo_ranking_marginals_f64(PyArray_DATA(rewards.array), (size_t)groups, (size_t)size,
+                                                          PyArray_DATA(results[0]), PyArray_DATA(results[1]), &culprit);
   if (status == SWIFTDPO_OK)
     tuple = tuple_of_arrays(results, 2);
   else

@@ -175,7 +175,9 @@ def test_loss_type(loss_type):
 
 @pytest.mark.parametrize("loss_type", [None, 0])
 def test_type_of_loss_type(loss_type):
-    with pytest.raises(TypeError, match=f"^loss_type is a {type(loss_type).__name__}; expected the name of a loss"):
+    with pytest.raises(
+        TypeError, match=f"^loss_type is a {type(loss_type).__name__}; expected the name of a loss"
+    ):
         call("dpo_loss", loss_type=loss_type)
 
 
