@@ -133,6 +133,9 @@ typedef enum swiftdpo_status {
   SWIFTDPO_ERROR_LOG_PROBABILITY = 71, /**< A log-probability is above 0, by more than rounding. */
   SWIFTDPO_ERROR_SUPPORT = 72,         /**< A reference gives probability 0 to all responses of a prompt. */
   SWIFTDPO_ERROR_ACCUMULATOR = 73,     /**< An accumulator is none, is empty, or has samples of another beta. */
+  SWIFTDPO_ERROR_TERMS = 74,           /**< A sum has more terms than max_terms allows. */
+  SWIFTDPO_ERROR_STATE = 75,           /**< A state is not in [0, num_states). */
+  SWIFTDPO_ERROR_CALLBACK = 76,        /**< A call of the caller's returned something else than 0. */
 
   /* The system */
   SWIFTDPO_ERROR_OUT_OF_MEMORY = 40, /**< Temporary memory could not be had. */
@@ -1394,6 +1397,91 @@ void swiftdpo_partition_estimates_init(swiftdpo_partition_estimates *estimates);
 /** Estimates from accumulators, each of which must have a sample. */
 swiftdpo_status swiftdpo_partition_estimate(size_t count, const swiftdpo_partition_accumulator *accumulators,
                                             const swiftdpo_partition_estimates *estimates, swiftdpo_culprit *culprit);
+
+/**
+ * Exact log Z over the responses of a small autoregressive reference: up to `horizon` tokens out of a vocabulary, ending
+ * before if there is an end token. They are many:
+ *
+ *   responses = V^T                                        without an end token
+ *             = (V - 1)^T + sum over t < T of (V - 1)^t             with one
+ *
+ * log_count is the logarithm of their number, and *count the number itself, or UINT64_MAX where it is larger: 1000
+ * tokens of 50000 are exp(10820) responses. Either result may be NULL.
+ */
+swiftdpo_status swiftdpo_count_responses(size_t vocab_size, size_t horizon, int32_t has_end_token, uint64_t *count,
+                                         double *log_count, swiftdpo_culprit *culprit);
+
+/**
+ * A reference and rewards that look at a state alone, which each token moves to another: tables [S, V]. With S = V and
+ * next_states NULL the state is the last token (a bigram model).
+ */
+typedef struct swiftdpo_token_model {
+  size_t struct_size;         /**< sizeof(swiftdpo_token_model) */
+  size_t num_states;          /**< S, at least 1 */
+  size_t vocab_size;          /**< V, at least 1 */
+  size_t horizon;             /**< T, at least 1: a response ends after so many tokens, */
+  int64_t end_token;          /**< or with this token; -1: there is none. */
+  size_t initial_state;       /**< Before the first token. */
+  const double *logps;        /**< [S, V]: log ref(token | state). Required; -inf is legal, but not for a whole row. */
+  const double *rewards;      /**< [S, V]: the reward of taking the token in the state. Required. */
+  const int64_t *next_states; /**< [S, V]: where the token leads. NULL, with S = V: to the state of its own number. */
+} swiftdpo_token_model;
+
+#define SWIFTDPO_TOKEN_MODEL_INIT {sizeof(swiftdpo_token_model), 0, 0, 0, -1, 0, NULL, NULL, NULL}
+void swiftdpo_token_model_init(swiftdpo_token_model *model);
+
+typedef struct swiftdpo_partition_options {
+  size_t struct_size; /**< sizeof(swiftdpo_partition_options) */
+  double beta;        /**< > 0. Default 0.1. */
+  uint64_t max_terms; /**< More terms than this are refused before the first is computed. Default 10 million. */
+} swiftdpo_partition_options;
+
+#define SWIFTDPO_PARTITION_OPTIONS_INIT {sizeof(swiftdpo_partition_options), 0.1, 10000000}
+void swiftdpo_partition_options_init(swiftdpo_partition_options *options);
+
+/**
+ * log Z where rewards decompose over tokens, by dynamic programming: T * S * V terms instead of V^T.
+ *
+ *   V_t(s) = beta * log sum over tokens v of ref(v | s) * exp((r(s, v) + V_t+1(next(s, v))) / beta),    V_T = 0
+ *
+ * so that beta * log Z = V_0(initial_state), and pi*(v | s) at step t is the summand's share: the optimal policy, token
+ * by token. The limit on terms is options->max_terms.
+ *
+ * @param log_partition 1 number: log Z. May be NULL.
+ * @param values        [T, S]: V_t(s). May be NULL.
+ * @param policy_logps  [T, S, V]: log pi*. May be NULL.
+ */
+swiftdpo_status swiftdpo_token_partition(const swiftdpo_token_model *model, const swiftdpo_partition_options *options,
+                                         double *log_partition, double *values, double *policy_logps,
+                                         swiftdpo_culprit *culprit);
+
+/** A reference and rewards of any kind, asked by calls. Each returns 0, or anything else to stop. */
+typedef struct swiftdpo_response_model {
+  size_t struct_size; /**< sizeof(swiftdpo_response_model) */
+  size_t vocab_size;  /**< V, at least 1 */
+  size_t horizon;     /**< T, at least 1 */
+  int64_t end_token;  /**< -1: none. */
+  void *context;      /**< Handed to the calls. */
+  /** Writes log ref(token | prefix) of all V tokens. -inf prunes what would follow. Required. */
+  int (*next_logps)(void *context, const int64_t *prefix, size_t length, double *logps);
+  /** Writes the reward of a whole response, its end token included. Required. */
+  int (*reward)(void *context, const int64_t *response, size_t length, double *reward);
+} swiftdpo_response_model;
+
+#define SWIFTDPO_RESPONSE_MODEL_INIT {sizeof(swiftdpo_response_model), 0, 0, -1, NULL, NULL, NULL}
+void swiftdpo_response_model_init(swiftdpo_response_model *model);
+
+/**
+ * log Z by enumeration, for rewards that look at whole responses: one call of `reward` for each response. The number of
+ * responses, as swiftdpo_count_responses gives it, is compared with options->max_terms before the first call. Takes
+ * memory for 2 * T * V doubles. Results may be NULL.
+ *
+ * @param log_partition 1 number: log Z.
+ * @param num_terms     How many responses have been asked for: fewer than counted if some had probability 0.
+ */
+swiftdpo_status swiftdpo_enumerate_partition(const swiftdpo_response_model *model,
+                                             const swiftdpo_partition_options *options, double *log_partition,
+                                             uint64_t *num_terms, swiftdpo_culprit *culprit);
 
 /** rewards[B, N] = beta * (log pi - log ref) + beta * log Z, within 1 ulp: what a policy, which is required, is optimal
  * for. Reads policy_logps, ref_logps, betas, log_partitions. */

@@ -65,6 +65,9 @@ private func rule(behind status: swiftdpo_status) -> StaticString {
   case SWIFTDPO_ERROR_LOG_PROBABILITY: "a log-probability must be at most 0 (rounding of up to 0.01 is let through)"
   case SWIFTDPO_ERROR_SUPPORT: "at least one response of each prompt must have a reference probability above 0"
   case SWIFTDPO_ERROR_ACCUMULATOR: "an accumulator must come from this library, have samples, and be of the same beta"
+  case SWIFTDPO_ERROR_TERMS: "the sum must not have more terms than max_terms"
+  case SWIFTDPO_ERROR_STATE: "a state must be in [0, num_states)"
+  case SWIFTDPO_ERROR_CALLBACK: "a callback must return 0"
   case SWIFTDPO_ERROR_OUT_OF_MEMORY: "temporary memory could not be had"
   default: "unknown status"
   }

@@ -53,6 +53,31 @@ extension swiftdpo_policy_results_f64: PolicyResults { static var initial: Self 
 
 extension swiftdpo_partition_estimates: GrowableStruct { static var initial: Self { zeroed(Self()) } }
 
+extension swiftdpo_token_model: GrowableStruct {
+  static var initial: Self {
+    var model = zeroed(Self())
+    model.end_token = -1
+    return model
+  }
+}
+
+extension swiftdpo_response_model: GrowableStruct {
+  static var initial: Self {
+    var model = zeroed(Self())
+    model.end_token = -1
+    return model
+  }
+}
+
+extension swiftdpo_partition_options: GrowableStruct {
+  static var initial: Self {
+    var options = zeroed(Self())
+    options.beta = 0.1
+    options.max_terms = 10_000_000
+    return options
+  }
+}
+
 extension swiftdpo_policy_options: GrowableStruct {
   static var initial: Self {
     var options = zeroed(Self())
@@ -93,3 +118,12 @@ public func swiftdpo_policy_results_f64_init(_ value: UnsafeMutablePointer<swift
 
 @_cdecl("swiftdpo_partition_estimates_init") @implementation
 public func swiftdpo_partition_estimates_init(_ value: UnsafeMutablePointer<swiftdpo_partition_estimates>!) { initialize(value) }
+
+@_cdecl("swiftdpo_token_model_init") @implementation
+public func swiftdpo_token_model_init(_ value: UnsafeMutablePointer<swiftdpo_token_model>!) { initialize(value) }
+
+@_cdecl("swiftdpo_response_model_init") @implementation
+public func swiftdpo_response_model_init(_ value: UnsafeMutablePointer<swiftdpo_response_model>!) { initialize(value) }
+
+@_cdecl("swiftdpo_partition_options_init") @implementation
+public func swiftdpo_partition_options_init(_ value: UnsafeMutablePointer<swiftdpo_partition_options>!) { initialize(value) }

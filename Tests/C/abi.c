@@ -45,6 +45,9 @@ void test_abi(void) {
   CHECK_INIT(swiftdpo_divergence_results_f32, SWIFTDPO_DIVERGENCE_RESULTS_F32_INIT);
   CHECK_INIT(swiftdpo_divergence_results_f64, SWIFTDPO_DIVERGENCE_RESULTS_F64_INIT);
   CHECK_INIT(swiftdpo_partition_estimates, SWIFTDPO_PARTITION_ESTIMATES_INIT);
+  CHECK_INIT(swiftdpo_token_model, SWIFTDPO_TOKEN_MODEL_INIT);
+  CHECK_INIT(swiftdpo_partition_options, SWIFTDPO_PARTITION_OPTIONS_INIT);
+  CHECK_INIT(swiftdpo_response_model, SWIFTDPO_RESPONSE_MODEL_INIT);
   CHECK_INIT(swiftdpo_responses_f32, SWIFTDPO_RESPONSES_F32_INIT);
   CHECK_INIT(swiftdpo_responses_f64, SWIFTDPO_RESPONSES_F64_INIT);
   CHECK_INIT(swiftdpo_policy_results_f32, SWIFTDPO_POLICY_RESULTS_F32_INIT);

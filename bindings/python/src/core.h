@@ -161,5 +161,8 @@ PyObject *core_policy_from_rewards(PyObject *module, PyObject *const *args, Py_s
 PyObject *core_partition_add(PyObject *module, PyObject *const *args, Py_ssize_t nargs); /* partition.c */
 PyObject *core_partition_merge(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *core_partition_estimate(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *core_count_responses(PyObject *module, PyObject *const *args, Py_ssize_t nargs); /* enumeration.c */
+PyObject *core_token_partition(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *core_enumerate_partition(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 
 #endif

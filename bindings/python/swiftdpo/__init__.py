@@ -19,6 +19,7 @@ And the mathematics behind the losses, where responses can be listed or sampled:
 - `kl_divergence`, `divergence`, `kl_estimates`: how far one policy is from another
 - `optimal_policy`, `implicit_rewards`, `policy_from_rewards`: rewards to policies, and back
 - `preference_probability`: Bradley-Terry
+- `token_partition`, `enumerate_partition`, `count_responses`: log Z over the tokens of a small reference
 - `estimate_log_partition`: log Z from samples, with an honest error
 
 Conventions: natural logarithms (nats); `logps` are sums over a response's tokens; rankings run from best to
@@ -37,6 +38,14 @@ from .divergences import (
     kl_estimates,
 )
 from .dpo import DPOLoss, PairMetrics, dpo_loss
+from .enumeration import (
+    EnumeratedPartition,
+    ResponseCount,
+    TokenPartition,
+    count_responses,
+    enumerate_partition,
+    token_partition,
+)
 from .fit import PlackettLuceFit, Progress, fit_plackett_luce
 from .logps import RowFlag, SequenceLogps, sequence_logps, sequence_logps_backward
 from .partition import (
@@ -65,6 +74,7 @@ __all__ = [
     "BuildInfo",
     "DPOLoss",
     "Divergence",
+    "EnumeratedPartition",
     "HumanlineClamp",
     "KLEstimates",
     "KTOBaseline",
@@ -77,8 +87,10 @@ __all__ = [
     "PlackettLuceLoss",
     "Progress",
     "RankingMarginals",
+    "ResponseCount",
     "RowFlag",
     "SequenceLogps",
+    "TokenPartition",
     "UnpairedLoss",
     "UnpairedMetrics",
     "UnreliableEstimateWarning",
@@ -87,9 +99,11 @@ __all__ = [
     "alphapo_loss",
     "bco_loss",
     "build_info",
+    "count_responses",
     "cpo_loss",
     "divergence",
     "dpo_loss",
+    "enumerate_partition",
     "estimate_log_partition",
     "fit_plackett_luce",
     "humanline_clamp",
@@ -115,6 +129,7 @@ __all__ = [
     "set_num_threads",
     "simpo_loss",
     "slic_loss",
+    "token_partition",
     "tpo_loss",
     "udm_weights",
     "vocab_shard",

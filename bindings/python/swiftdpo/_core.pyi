@@ -1,5 +1,6 @@
 """The extension module. Its functions take every argument by position, and return plain tuples."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -148,6 +149,28 @@ def implicit_rewards(
     nonfinite: Nonfinite,
     /,
 ) -> FloatArray: ...
+def count_responses(vocab_size: int, horizon: int, has_end_token: bool, /) -> tuple[int, float]: ...
+def token_partition(
+    logps: ArrayLike,
+    rewards: ArrayLike,
+    next_states: ArrayLike | None,
+    beta: float,
+    horizon: int,
+    end_token: int,
+    initial_state: int,
+    max_terms: int,
+    /,
+) -> tuple[float, npt.NDArray[np.float64], npt.NDArray[np.float64]]: ...
+def enumerate_partition(
+    next_logps: Callable[[tuple[int, ...]], ArrayLike],
+    reward: Callable[[tuple[int, ...]], float],
+    beta: float,
+    vocab_size: int,
+    horizon: int,
+    end_token: int,
+    max_terms: int,
+    /,
+) -> tuple[float, int]: ...
 def partition_add(
     accumulators: ArrayLike, rewards: ArrayLike, beta: float | ArrayLike, /
 ) -> npt.NDArray[np.float64]: ...

@@ -15,6 +15,7 @@ import pytest
 import swiftdpo
 import swiftdpo.divergences
 import swiftdpo.dpo
+import swiftdpo.enumeration
 import swiftdpo.logps
 import swiftdpo.partition
 import swiftdpo.policies
@@ -89,6 +90,7 @@ def test_the_import_brings_nothing_but_numpy():
     [
         swiftdpo.divergences,
         swiftdpo.dpo,
+        swiftdpo.enumeration,
         swiftdpo.logps,
         swiftdpo.partition,
         swiftdpo.policies,
