@@ -136,6 +136,7 @@ typedef enum swiftdpo_status {
   SWIFTDPO_ERROR_TERMS = 74,           /**< A sum has more terms than max_terms allows. */
   SWIFTDPO_ERROR_STATE = 75,           /**< A state is not in [0, num_states). */
   SWIFTDPO_ERROR_CALLBACK = 76,        /**< A call of the caller's returned something else than 0. */
+  SWIFTDPO_ERROR_BOUND = 77,           /**< A reward exceeds the bound that rejection sampling was given. */
 
   /* The system */
   SWIFTDPO_ERROR_OUT_OF_MEMORY = 40, /**< Temporary memory could not be had. */
@@ -1482,6 +1483,49 @@ void swiftdpo_response_model_init(swiftdpo_response_model *model);
 swiftdpo_status swiftdpo_enumerate_partition(const swiftdpo_response_model *model,
                                              const swiftdpo_partition_options *options, double *log_partition,
                                              uint64_t *num_terms, swiftdpo_culprit *culprit);
+
+/**
+ * Samples of pi* out of N samples of the reference for each of B prompts, by their rewards. Each reads rewards and betas.
+ * The seed, the prompt and the sample or draw alone decide (Philox4x32-10): the same on every machine.
+ *
+ * Rejection: sample i is accepted with probability exp((r_i - bound) / beta). With a bound that no reward of the
+ * reference exceeds, what is accepted is distributed as pi*, and a share Z * exp(-bound / beta) is. A reward above the
+ * bound is refused. bounds NULL: the best reward of each prompt's samples, which is a bound of those alone, so that
+ * rare better responses are drawn too seldom (Liu et al. 2023).
+ *
+ * @param accepted         [B, N]: 1 or 0. May be NULL.
+ * @param acceptance_rates [B]: the mean probability of acceptance, which estimates that share. May be NULL.
+ */
+swiftdpo_status swiftdpo_rejection_sample_f64(const swiftdpo_responses_f64 *responses,
+                                              const swiftdpo_policy_options *options, const double *bounds,
+                                              uint64_t seed, uint8_t *accepted, double *acceptance_rates,
+                                              swiftdpo_culprit *culprit);
+
+/** Importance resampling (Rubin 1988): indices [B, num_draws] of samples, drawn with replacement with probabilities
+ * proportional to exp(r / beta). As good as there are effective samples: see swiftdpo_partition_estimate. */
+swiftdpo_status swiftdpo_importance_resample_f64(const swiftdpo_responses_f64 *responses,
+                                                 const swiftdpo_policy_options *options, size_t num_draws,
+                                                 uint64_t seed, int64_t *indices, swiftdpo_culprit *culprit);
+
+/** log n - (n - 1) / n: KL(best of n || ref) is never more, and just that where no two responses have one reward and
+ * each is rare (Beirami et al. 2024). n = 0 is taken as 1. */
+double swiftdpo_best_of_n_kl_bound(size_t n);
+
+/**
+ * The policy that draws n responses of the reference and keeps the best, over listed responses: exactly. Of equally
+ * good ones the first drawn is kept.
+ *
+ *   P(y) = ref(y) / R(y) * (F(y)^n - (F(y) - R(y))^n)
+ *
+ * with R(y) the probability of a reward of r(y), and F(y) that of at most r(y). Reads ref_logps and rewards, both
+ * required; the reference is normalised.
+ *
+ * @param logps            [B, N]: log P. May be NULL.
+ * @param kl_divergences   [B]: KL(P || ref). May be NULL.
+ * @param expected_rewards [B]: E_P[r]. May be NULL.
+ */
+swiftdpo_status swiftdpo_best_of_n_f64(const swiftdpo_responses_f64 *responses, size_t n, double *logps,
+                                       double *kl_divergences, double *expected_rewards, swiftdpo_culprit *culprit);
 
 /** rewards[B, N] = beta * (log pi - log ref) + beta * log Z, within 1 ulp: what a policy, which is required, is optimal
  * for. Reads policy_logps, ref_logps, betas, log_partitions. */

@@ -68,6 +68,7 @@ private func rule(behind status: swiftdpo_status) -> StaticString {
   case SWIFTDPO_ERROR_TERMS: "the sum must not have more terms than max_terms"
   case SWIFTDPO_ERROR_STATE: "a state must be in [0, num_states)"
   case SWIFTDPO_ERROR_CALLBACK: "a callback must return 0"
+  case SWIFTDPO_ERROR_BOUND: "a reward must not exceed the bound of its prompt"
   case SWIFTDPO_ERROR_OUT_OF_MEMORY: "temporary memory could not be had"
   default: "unknown status"
   }

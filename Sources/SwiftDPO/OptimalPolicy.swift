@@ -146,7 +146,7 @@ private func convert<Value>(
 }
 
 /// NaN and +inf are refused if so asked; -inf is legal but for all responses of a prompt.
-private func checkReference(
+func checkReference(
   _ array: UnsafeRawPointer?, _ type: ElementType, _ rows: Int, _ length: Int, _ refuseNonfinite: Bool
 ) throws(Fault) {
   guard let array, refuseNonfinite else { return }

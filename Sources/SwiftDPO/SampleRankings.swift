@@ -65,7 +65,7 @@ public func swiftdpo_sample_rankings_f64(
 }
 
 /// A heap sort of items by their keys, the largest first; of equal keys the first item.
-private func sortFalling(_ items: UnsafeMutablePointer<Int64>, _ count: Int, _ keys: UnsafePointer<Double>) {
+func sortFalling(_ items: UnsafeMutablePointer<Int64>, _ count: Int, _ keys: UnsafePointer<Double>) {
   func comesBefore(_ x: Int64, _ y: Int64) -> Bool {
     let (first, second) = (keys[Int(x)], keys[Int(y)])
     return first > second || (first == second && x < y)

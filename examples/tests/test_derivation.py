@@ -14,7 +14,7 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
 def test_every_claim_holds(tmp_path):
     done = run(str(PAGE), "--output", str(tmp_path / "plot.png"))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "FAIL" not in done.stdout and done.stdout.count("  ok  ") == 20
+    assert "FAIL" not in done.stdout and done.stdout.count("  ok  ") == 21
     assert (tmp_path / "plot.png").stat().st_size > 10_000
 
 

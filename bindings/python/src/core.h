@@ -164,5 +164,9 @@ PyObject *core_partition_estimate(PyObject *module, PyObject *const *args, Py_ss
 PyObject *core_count_responses(PyObject *module, PyObject *const *args, Py_ssize_t nargs); /* enumeration.c */
 PyObject *core_token_partition(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *core_enumerate_partition(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *core_rejection_sample(PyObject *module, PyObject *const *args, Py_ssize_t nargs); /* policy_samples.c */
+PyObject *core_importance_resample(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *core_best_of_n_kl_bound(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *core_best_of_n(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 
 #endif

@@ -21,6 +21,7 @@ And the mathematics behind the losses, where responses can be listed or sampled:
 - `preference_probability`: Bradley-Terry
 - `token_partition`, `enumerate_partition`, `count_responses`: log Z over the tokens of a small reference
 - `estimate_log_partition`: log Z from samples, with an honest error
+- `rejection_sample`, `importance_resample`, `best_of_n_policy`: samples of the optimal policy out of the reference's
 
 Conventions: natural logarithms (nats); `logps` are sums over a response's tokens; rankings run from best to
 worst. `swiftdpo.h` states the contract of each call in full.
@@ -62,6 +63,14 @@ from .policies import (
     policy_from_rewards,
     preference_probability,
 )
+from .policy_samples import (
+    BestOfN,
+    RejectionSample,
+    best_of_n_kl_bound,
+    best_of_n_policy,
+    importance_resample,
+    rejection_sample,
+)
 from .rankings import PlackettLuceLoss, plackett_luce_hessian_product, plackett_luce_loss
 from .reference_free import alphapo_loss, cpo_loss, orpo_loss, simpo_loss, slic_loss, tpo_loss
 from .sampling import RankingMarginals, ranking_log_probability, ranking_marginals, sample_rankings
@@ -71,6 +80,7 @@ from .unpaired import BCODelta, KTOBaseline, UnpairedLoss, UnpairedMetrics, bco_
 
 __all__ = [
     "BCODelta",
+    "BestOfN",
     "BuildInfo",
     "DPOLoss",
     "Divergence",
@@ -87,6 +97,7 @@ __all__ = [
     "PlackettLuceLoss",
     "Progress",
     "RankingMarginals",
+    "RejectionSample",
     "ResponseCount",
     "RowFlag",
     "SequenceLogps",
@@ -98,6 +109,8 @@ __all__ = [
     "__version__",
     "alphapo_loss",
     "bco_loss",
+    "best_of_n_kl_bound",
+    "best_of_n_policy",
     "build_info",
     "count_responses",
     "cpo_loss",
@@ -108,6 +121,7 @@ __all__ = [
     "fit_plackett_luce",
     "humanline_clamp",
     "implicit_rewards",
+    "importance_resample",
     "jensen_shannon_divergence",
     "kl_divergence",
     "kl_estimates",
@@ -123,6 +137,7 @@ __all__ = [
     "preference_probability",
     "ranking_log_probability",
     "ranking_marginals",
+    "rejection_sample",
     "sample_rankings",
     "sequence_logps",
     "sequence_logps_backward",

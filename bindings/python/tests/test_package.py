@@ -19,6 +19,7 @@ import swiftdpo.enumeration
 import swiftdpo.logps
 import swiftdpo.partition
 import swiftdpo.policies
+import swiftdpo.policy_samples
 import swiftdpo.rankings
 import swiftdpo.shards
 
@@ -94,6 +95,7 @@ def test_the_import_brings_nothing_but_numpy():
         swiftdpo.logps,
         swiftdpo.partition,
         swiftdpo.policies,
+        swiftdpo.policy_samples,
         swiftdpo.rankings,
         swiftdpo.shards,
     ],

@@ -37,7 +37,15 @@ def walk(tokens, table, next_states, state=0):
     return total
 
 
-CASES = [(1, 2, 1, None), (3, 2, 5, None), (4, 3, 4, None), (2, 3, 4, 1), (5, 4, 3, 0), (3, 1, 3, None), (2, 2, 6, 0)]
+CASES = [
+    (1, 2, 1, None),
+    (3, 2, 5, None),
+    (4, 3, 4, None),
+    (2, 3, 4, 1),
+    (5, 4, 3, 0),
+    (3, 1, 3, None),
+    (2, 2, 6, 0),
+]
 
 
 @pytest.mark.parametrize("states, vocabulary, horizon, end_token", CASES)
@@ -176,7 +184,9 @@ def test_bad_input():
         (r"next_states", lambda: swiftdpo.token_partition(logps, rewards, 1.0, 3)),
         (
             r"next_states\[1, 2\]: a state",
-            lambda: swiftdpo.token_partition(logps, rewards, 1.0, 3, next_states=broken(following, (1, 2), 2)),
+            lambda: swiftdpo.token_partition(
+                logps, rewards, 1.0, 3, next_states=broken(following, (1, 2), 2)
+            ),
         ),
         (
             r"initial_state: a state",
@@ -198,8 +208,14 @@ def test_bad_input():
                 broken(logps, 1, -math.inf), rewards, 1.0, 3, next_states=following
             ),
         ),
-        (r"next_logps: values", lambda: swiftdpo.enumerate_partition(lambda p: [math.nan, 0.0], len, 1.0, 2, 2)),
-        (r"next_logps: a log-prob", lambda: swiftdpo.enumerate_partition(lambda p: [0.5, 0.5], len, 1.0, 2, 2)),
+        (
+            r"next_logps: values",
+            lambda: swiftdpo.enumerate_partition(lambda p: [math.nan, 0.0], len, 1.0, 2, 2),
+        ),
+        (
+            r"next_logps: a log-prob",
+            lambda: swiftdpo.enumerate_partition(lambda p: [0.5, 0.5], len, 1.0, 2, 2),
+        ),
         (r"reward: values", lambda: swiftdpo.enumerate_partition(good, lambda r: math.inf, 1.0, 2, 2)),
         (r"end_token", lambda: swiftdpo.enumerate_partition(good, len, 1.0, 2, 2, end_token=2)),
         (r"vocab_size is 0", lambda: swiftdpo.count_responses(0, 2)),
