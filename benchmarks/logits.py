@@ -1,8 +1,8 @@
 """Logits to log-probabilities and back: this library beside PyTorch, TRL and the memory itself.
 
-Each contestant is a process of its own, so that PyTorch can run twice: as users run it, and with an allocator that
-keeps its temporaries mapped (its best setting on a CPU). The processes take turns, one call each, round after round;
-medians are reported, and ratios within the run. Usage:
+Each contestant is a process of its own, so that PyTorch can run twice: as users run it, and with an allocator
+that keeps its temporaries mapped (its best setting on a CPU). The processes take turns, one call each, round
+after round; medians are reported, and ratios within the run. Usage:
 
     python benchmarks/logits.py [--shapes 2048x32000,512x151936] [--threads 1,2] [--rounds 9] [--json FILE]
 """
@@ -34,7 +34,7 @@ def make_logits(rows: int, vocab: int):
     return logits, labels
 
 
-# -- Contestants: each returns {name: function of no arguments} ------------------------------------------------------
+# -- Contestants: each returns {name: function of no arguments}
 
 
 def memory(rows: int, vocab: int, threads: int):
@@ -135,7 +135,7 @@ def torch_calls(rows: int, vocab: int, threads: int):
     return calls
 
 
-# -- Taking turns ----------------------------------------------------------------------------------------------------
+# -- Taking turns
 
 
 def serve(contestant, arguments, environment, pipe):
@@ -215,9 +215,8 @@ def report(shape, threads, results):
         return 100 * limit / results[f"swiftdpo: {name}"]["median_ms"]
 
     print(f"  forward reaches {share(read, 'f32 forward'):.0f}% of the read bandwidth,")
-    print(
-        f"  forward + backward {share(read + write, 'f32 forward + backward'):.0f}% of a read and a read-write pass"
-    )
+    both = share(read + write, "f32 forward + backward")
+    print(f"  forward + backward {both:.0f}% of a read and a read-write pass")
     for kind in ("f32 forward", "f32 forward + backward", "bf16 forward", "bf16 forward + backward"):
         own = results[f"swiftdpo: {kind}"]["median_ms"]
         for who in ("PyTorch", "PyTorch, warm malloc"):

@@ -1,7 +1,7 @@
 """Where DPO's loss comes from, on a problem small enough to check every step: 40 responses to one prompt.
 
-Each line states a claim and whether it holds here. The exit status is 1 if one does not. A plot shows what beta
-does.
+Each line states a claim and whether it holds here. The exit status is 1 if one does not. A plot shows what
+beta does.
 """
 
 import argparse

@@ -52,7 +52,7 @@ def exp_tail(x):
 
 
 def exp2_tail(f):
-    """(2^f - 1 - f ln 2) / f^2: the linear coefficient is ln 2 itself, which single precision holds to 2e-9"""
+    """(2^f - 1 - f ln 2) / f^2: the linear coefficient is ln 2 itself, which a float holds to 2e-9"""
     return mp.fsum(mp.log(2) ** (k + 2) * f**k / mp.factorial(k + 2) for k in range(40))
 
 

@@ -1,4 +1,4 @@
-"""Code for newer processors stays in its own kernels: the rest of the library must run on any x86-64 machine."""
+"""Code for newer processors stays in its own kernels: the rest of the library runs on any x86-64 machine."""
 
 import collections
 import platform
@@ -13,14 +13,13 @@ LIBRARY = Path(__file__).resolve().parents[2] / ".build" / "release" / "libswift
 FUNCTION = re.compile(r"^[0-9a-f]+ <(.*)>:$")
 INSTRUCTION = re.compile(r"^\s*[0-9a-f]+:\t(\S+)\s*(.*)$")
 
-pytestmark = pytest.mark.skipif(
-    platform.machine() != "x86_64", reason="the library has one build of its kernels here"
-)
+one_build = platform.machine() != "x86_64"
+pytestmark = pytest.mark.skipif(one_build, reason="the library has one build of its kernels here")
 
 
 @pytest.fixture(scope="module")
 def instructions() -> dict[str, list[tuple[str, str]]]:
-    """(mnemonic, operands) of each function of the library, which keeps its local symbols when it is built here."""
+    """(mnemonic, operands) of each function of the library, local ones among them."""
     text = subprocess.run(
         ["objdump", "--disassemble", "--no-show-raw-insn", LIBRARY],
         check=True,
