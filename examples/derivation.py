@@ -79,10 +79,10 @@ def part_b(ref: np.ndarray, rewards: np.ndarray, rng: np.random.Generator) -> np
 def part_c(ref: np.ndarray, rewards: np.ndarray, rng: np.random.Generator) -> float:
     print("(c) Z sums over every response, so it is out of reach for language models, though not for samples")
     count = swiftdpo.count_responses(50_000, 1000)
-    digits = count.log_count / np.log(10)
+    digits = count.log_total / np.log(10)
     claim(
         "1000 tokens of 50 000 make more responses than can be summed",
-        count.count is None and digits > 4000,
+        count.total is None and digits > 4000,
         f"a number of {digits:.0f} digits",
     )
     bigram, gains = np.array([log_softmax(row) for row in rng.normal(size=(4, 4))]), rng.normal(size=(4, 4))

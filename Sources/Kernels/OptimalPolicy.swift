@@ -24,7 +24,9 @@ func optimalPolicy(_ pointer: UnsafePointer<ResponsesJob>, _ range: Range<Int>) 
       sums.add(block.score - largest, rewardBelowBest: block.reward - responses.best)
       column += 8
     }
-    let value = OptimalValue(weight: total(sums.weight), shortfall: total(sums.shortfall), largest: largest, best: responses.best, beta: responses.beta)
+    let value = OptimalValue(
+      weight: total(sums.weight), shortfall: total(sums.shortfall), largest: largest, best: responses.best,
+      beta: responses.beta)
     job.logPartition?[row] = value.logPartition[0]
     job.objective?[row] = value.objective[0]
     job.expectedReward?[row] = value.expectedReward[0]

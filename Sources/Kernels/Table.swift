@@ -18,5 +18,6 @@ public func kernels(_ table: UnsafeMutableRawPointer) {
       firstNonfinite: firstNonfinite,
       rowStatistics: rowStatistics, logit: logit, rowGradient: rowGradient,
       log: { log(F64x8(repeating: $0))[0] }, exp: { exp(F64x8(repeating: $0))[0] },
-      divergence: divergence, optimalPolicy: optimalPolicy, partitionSums: partitionSums, implicitRewards: implicitRewards, elementwise: elementwise))
+      divergence: divergence, optimalPolicy: optimalPolicy, partitionSums: partitionSums,
+      implicitRewards: implicitRewards, elementwise: elementwise))
 }

@@ -39,7 +39,8 @@ private func partitionAdd<R: Responses>(
   prompts.run { job, rows in
     for row in rows {
       let sums = PartitionSums(accumulators[row])
-      accumulators[row] = swiftdpo_partition_accumulator(sums.merged(with: kernels.partitionSums(job, row), exp: kernels.exp))
+      accumulators[row] = swiftdpo_partition_accumulator(
+        sums.merged(with: kernels.partitionSums(job, row), exp: kernels.exp))
     }
   }
 }

@@ -170,7 +170,9 @@ private struct Samples {
     try checkFinite(rewards, .f64, prompts.elements, "rewards")
   }
 
-  func beta(_ row: Int) -> Double { prompts.job.betas == nil ? prompts.job.beta : ElementType.f64.load(prompts.job.betas!, row) }
+  func beta(_ row: Int) -> Double {
+    prompts.job.betas == nil ? prompts.job.beta : ElementType.f64.load(prompts.job.betas!, row)
+  }
 
   func best(_ row: Int) -> Double {
     var best = rewards[row * length]

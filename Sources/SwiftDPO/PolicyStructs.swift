@@ -87,19 +87,29 @@ extension swiftdpo_policy_options: GrowableStruct {
 }
 
 @_cdecl("swiftdpo_distributions_f32_init") @implementation
-public func swiftdpo_distributions_f32_init(_ value: UnsafeMutablePointer<swiftdpo_distributions_f32>!) { initialize(value) }
+public func swiftdpo_distributions_f32_init(_ value: UnsafeMutablePointer<swiftdpo_distributions_f32>!) {
+  initialize(value)
+}
 
 @_cdecl("swiftdpo_distributions_f64_init") @implementation
-public func swiftdpo_distributions_f64_init(_ value: UnsafeMutablePointer<swiftdpo_distributions_f64>!) { initialize(value) }
+public func swiftdpo_distributions_f64_init(_ value: UnsafeMutablePointer<swiftdpo_distributions_f64>!) {
+  initialize(value)
+}
 
 @_cdecl("swiftdpo_divergence_options_init") @implementation
-public func swiftdpo_divergence_options_init(_ value: UnsafeMutablePointer<swiftdpo_divergence_options>!) { initialize(value) }
+public func swiftdpo_divergence_options_init(_ value: UnsafeMutablePointer<swiftdpo_divergence_options>!) {
+  initialize(value)
+}
 
 @_cdecl("swiftdpo_divergence_results_f32_init") @implementation
-public func swiftdpo_divergence_results_f32_init(_ value: UnsafeMutablePointer<swiftdpo_divergence_results_f32>!) { initialize(value) }
+public func swiftdpo_divergence_results_f32_init(_ value: UnsafeMutablePointer<swiftdpo_divergence_results_f32>!) {
+  initialize(value)
+}
 
 @_cdecl("swiftdpo_divergence_results_f64_init") @implementation
-public func swiftdpo_divergence_results_f64_init(_ value: UnsafeMutablePointer<swiftdpo_divergence_results_f64>!) { initialize(value) }
+public func swiftdpo_divergence_results_f64_init(_ value: UnsafeMutablePointer<swiftdpo_divergence_results_f64>!) {
+  initialize(value)
+}
 
 @_cdecl("swiftdpo_responses_f32_init") @implementation
 public func swiftdpo_responses_f32_init(_ value: UnsafeMutablePointer<swiftdpo_responses_f32>!) { initialize(value) }
@@ -111,13 +121,19 @@ public func swiftdpo_responses_f64_init(_ value: UnsafeMutablePointer<swiftdpo_r
 public func swiftdpo_policy_options_init(_ value: UnsafeMutablePointer<swiftdpo_policy_options>!) { initialize(value) }
 
 @_cdecl("swiftdpo_policy_results_f32_init") @implementation
-public func swiftdpo_policy_results_f32_init(_ value: UnsafeMutablePointer<swiftdpo_policy_results_f32>!) { initialize(value) }
+public func swiftdpo_policy_results_f32_init(_ value: UnsafeMutablePointer<swiftdpo_policy_results_f32>!) {
+  initialize(value)
+}
 
 @_cdecl("swiftdpo_policy_results_f64_init") @implementation
-public func swiftdpo_policy_results_f64_init(_ value: UnsafeMutablePointer<swiftdpo_policy_results_f64>!) { initialize(value) }
+public func swiftdpo_policy_results_f64_init(_ value: UnsafeMutablePointer<swiftdpo_policy_results_f64>!) {
+  initialize(value)
+}
 
 @_cdecl("swiftdpo_partition_estimates_init") @implementation
-public func swiftdpo_partition_estimates_init(_ value: UnsafeMutablePointer<swiftdpo_partition_estimates>!) { initialize(value) }
+public func swiftdpo_partition_estimates_init(_ value: UnsafeMutablePointer<swiftdpo_partition_estimates>!) {
+  initialize(value)
+}
 
 @_cdecl("swiftdpo_token_model_init") @implementation
 public func swiftdpo_token_model_init(_ value: UnsafeMutablePointer<swiftdpo_token_model>!) { initialize(value) }
@@ -126,4 +142,6 @@ public func swiftdpo_token_model_init(_ value: UnsafeMutablePointer<swiftdpo_tok
 public func swiftdpo_response_model_init(_ value: UnsafeMutablePointer<swiftdpo_response_model>!) { initialize(value) }
 
 @_cdecl("swiftdpo_partition_options_init") @implementation
-public func swiftdpo_partition_options_init(_ value: UnsafeMutablePointer<swiftdpo_partition_options>!) { initialize(value) }
+public func swiftdpo_partition_options_init(_ value: UnsafeMutablePointer<swiftdpo_partition_options>!) {
+  initialize(value)
+}

@@ -83,7 +83,9 @@ public func swiftdpo_token_partition(
     let policyLogps = try ledger.result(policyLogps, terms, "policy_logps")
 
     try checkFinite(rewards, .f64, table, "rewards")
-    for state in 0..<states { try checkNextLogps(logps + state * vocabulary, vocabulary, "logps", at: state * vocabulary) }
+    for state in 0..<states {
+      try checkNextLogps(logps + state * vocabulary, vocabulary, "logps", at: state * vocabulary)
+    }
     if let next {
       for index in 0..<table {
         let inside = next[index] >= 0 && next[index] < Int64(states)
@@ -161,7 +163,8 @@ public func swiftdpo_enumerate_partition(
       let logps = memory.first + depth * vocabulary
       let values = memory.second + depth * vocabulary
       if token == 0 {
-        try require(nextLogps(model.context, prefix, depth, logps) == 0, SWIFTDPO_ERROR_CALLBACK, "next_logps", at: depth)
+        try require(
+          nextLogps(model.context, prefix, depth, logps) == 0, SWIFTDPO_ERROR_CALLBACK, "next_logps", at: depth)
         try checkNextLogps(UnsafePointer(logps), vocabulary, "next_logps", at: 0)
       }
       if token < vocabulary {

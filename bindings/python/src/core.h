@@ -144,9 +144,9 @@ PyObject *core_udm_weights(PyObject *module, PyObject *const *args, Py_ssize_t n
 PyObject *core_wpo_weights(PyObject *module, PyObject *const *args, Py_ssize_t nargs); /* tokens.c */
 PyObject *core_humanline_clamp(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *core_plackett_luce_loss(PyObject *module, PyObject *const *args, Py_ssize_t nargs); /* rankings.c */
-PyObject *core_sample_rankings(PyObject *module, PyObject *const *args, Py_ssize_t nargs); /* ranking_samples.c */
+PyObject *core_sample_rankings(PyObject *module, PyObject *const *args, Py_ssize_t nargs);    /* ranking_samples.c */
 PyObject *core_ranking_marginals(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
-PyObject *core_sequence_logps(PyObject *module, PyObject *const *args, Py_ssize_t nargs);     /* logps.c */
+PyObject *core_sequence_logps(PyObject *module, PyObject *const *args, Py_ssize_t nargs); /* logps.c */
 PyObject *core_sequence_logps_backward(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *core_vocab_shard(PyObject *module, PyObject *const *args, Py_ssize_t nargs); /* shards.c */
 PyObject *core_vocab_shard_merge(PyObject *module, PyObject *const *args, Py_ssize_t nargs);

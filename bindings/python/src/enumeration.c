@@ -11,8 +11,7 @@ PyObject *core_count_responses(PyObject *Py_UNUSED(module), PyObject *const *arg
   uint64_t count;
   double log_count;
   swiftdpo_culprit culprit = {NULL, 0};
-  swiftdpo_status status =
-      swiftdpo_count_responses(vocab_size, horizon, has_end_token, &count, &log_count, &culprit);
+  swiftdpo_status status = swiftdpo_count_responses(vocab_size, horizon, has_end_token, &count, &log_count, &culprit);
   if (status != SWIFTDPO_OK)
     return raise_status(status, &culprit, NULL, 0);
   return Py_BuildValue("Kd", (unsigned long long)count, log_count);
@@ -36,10 +35,9 @@ PyObject *core_token_partition(PyObject *Py_UNUSED(module), PyObject *const *arg
   int64_t initial_state;
 
   if (expect_arguments("token_partition", nargs, 8) < 0 || take_partition_options(&options, args[3], args[7]) < 0 ||
-      take_positive(&model.horizon, args[4], "horizon") < 0 ||
-      take_int64(&model.end_token, args[5], "end_token") < 0 ||
-      take_int64(&initial_state, args[6], "initial_state") < 0 ||
-      take_converted(&in[0], args[0], NPY_DOUBLE) < 0 || take_converted(&in[1], args[1], NPY_DOUBLE) < 0 ||
+      take_positive(&model.horizon, args[4], "horizon") < 0 || take_int64(&model.end_token, args[5], "end_token") < 0 ||
+      take_int64(&initial_state, args[6], "initial_state") < 0 || take_converted(&in[0], args[0], NPY_DOUBLE) < 0 ||
+      take_converted(&in[1], args[1], NPY_DOUBLE) < 0 ||
       (args[2] != Py_None && take_converted(&in[2], args[2], NPY_INT64) < 0))
     goto done;
   if (PyArray_NDIM(in[0].array) != 2) {

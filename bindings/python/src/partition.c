@@ -46,13 +46,17 @@ PyObject *core_partition_add(PyObject *Py_UNUSED(module), PyObject *const *args,
   swiftdpo_status status;
   PyThreadState *released = release_gil_if(PyArray_SIZE(rewards) >= MANY_SCORES);
   if (PyArray_TYPE(rewards) == NPY_FLOAT) {
-    const swiftdpo_responses_f32 responses = {.struct_size = sizeof responses, .num_prompts = prompts,
-                                              .num_responses = samples, .rewards = data_of(rewards),
+    const swiftdpo_responses_f32 responses = {.struct_size = sizeof responses,
+                                              .num_prompts = prompts,
+                                              .num_responses = samples,
+                                              .rewards = data_of(rewards),
                                               .betas = data_of(in[1].array)};
     status = swiftdpo_partition_add_f32(&responses, &options, into, &culprit);
   } else {
-    const swiftdpo_responses_f64 responses = {.struct_size = sizeof responses, .num_prompts = prompts,
-                                              .num_responses = samples, .rewards = data_of(rewards),
+    const swiftdpo_responses_f64 responses = {.struct_size = sizeof responses,
+                                              .num_prompts = prompts,
+                                              .num_responses = samples,
+                                              .rewards = data_of(rewards),
                                               .betas = data_of(in[1].array)};
     status = swiftdpo_partition_add_f64(&responses, &options, into, &culprit);
   }

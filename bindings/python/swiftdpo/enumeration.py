@@ -1,4 +1,4 @@
-"""Exact partition functions over the tokens of a small autoregressive reference: why Z is hard, made visible."""
+"""Exact partition functions over the tokens of a small reference: why Z is hard, made visible."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,9 +13,9 @@ from ._typing import ArrayLike
 class ResponseCount(NamedTuple):
     """What `count_responses` returns."""
 
-    count: int | None
+    total: int | None
     """The number itself; None where it has more than 64 bits."""
-    log_count: float
+    log_total: float
     """Its natural logarithm."""
 
 
@@ -50,8 +50,8 @@ def count_responses(vocab_size: int, horizon: int, has_end_token: bool = False) 
 
     >>> import swiftdpo
     >>> swiftdpo.count_responses(2, 10)
-    ResponseCount(count=1024, log_count=6.931471805599453)
-    >>> swiftdpo.count_responses(50_000, 1000).count is None
+    ResponseCount(total=1024, log_total=6.931471805599453)
+    >>> swiftdpo.count_responses(50_000, 1000).total is None
     True
     """
     count, log_count = _core.count_responses(vocab_size, horizon, has_end_token)
@@ -69,7 +69,7 @@ def token_partition(
     end_token: int | None = None,
     max_terms: int = 10_000_000,
 ) -> TokenPartition:
-    """log Z where reference and rewards look at a state alone, by dynamic programming: T S V terms instead of V^T.
+    """log Z where reference and rewards look at a state alone: T S V terms, not V^T, by dynamic programming.
 
     Parameters
     ----------

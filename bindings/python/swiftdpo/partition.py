@@ -109,13 +109,13 @@ def estimate_log_partition(
 
 
 def _estimate(state: npt.NDArray[np.float64], min_effective_samples: float) -> LogPartitionEstimate:
-    values = _core.partition_estimate(state)
-    reliable = values[2] >= min_effective_samples
+    log_partition, error, effective, corrected, share = _core.partition_estimate(state)
+    reliable = effective >= min_effective_samples
     if not np.all(reliable):
         warnings.warn(
-            f"log Z rests on {np.min(values[2]):.1f} effective samples, fewer than "
+            f"log Z rests on {np.min(effective):.1f} effective samples, fewer than "
             f"{min_effective_samples:g}: the estimate is probably too low, and its standard error too small",
             UnreliableEstimateWarning,
             stacklevel=3,
         )
-    return LogPartitionEstimate(*values, reliable)
+    return LogPartitionEstimate(log_partition, error, effective, corrected, share, reliable)

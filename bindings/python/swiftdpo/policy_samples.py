@@ -34,7 +34,7 @@ class BestOfN(NamedTuple):
 def rejection_sample(
     rewards: ArrayLike, beta: float | ArrayLike, seed: int, *, bound: float | ArrayLike | None = None
 ) -> RejectionSample:
-    """Which samples of the reference to keep, so that what is kept is distributed as pi* = ref exp(r / beta) / Z.
+    """Which samples of the reference to keep, so that those are distributed as pi* = ref exp(r / beta) / Z.
 
     A sample of reward r is accepted with probability exp((r - bound) / beta).
 
@@ -47,8 +47,8 @@ def rejection_sample(
     seed : int
         In [0, 2**64). It decides with the prompt and the sample alone: the same on every machine.
     bound : float or (...), optional
-        At least as large as any reward that the reference can get. None: the best reward among the samples [1]_,
-        with which rare better responses are drawn too seldom.
+        At least as large as any reward that the reference can get. None: the best reward among the
+        samples [1]_, with which rare better responses are drawn too seldom.
 
     Returns
     -------
@@ -56,10 +56,11 @@ def rejection_sample(
 
     References
     ----------
-    .. [1] Liu et al., "Statistical Rejection Sampling Improves Preference Optimization", 2023, arXiv:2309.06657.
+    .. [1] Liu et al., "Statistical Rejection Sampling Improves Preference Optimization", 2023,
+       arXiv:2309.06657.
     """
     if bound is not None:
-        bound = np.broadcast_to(np.asarray(bound, np.float64), np.shape(rewards)[:-1])  # type: ignore[arg-type]
+        bound = np.broadcast_to(np.asarray(bound, np.float64), np.asarray(rewards).shape[:-1])
     accepted, rate = _core.rejection_sample(rewards, beta, bound, seed)
     return RejectionSample(accepted.view(np.bool_), rate)
 
@@ -67,10 +68,10 @@ def rejection_sample(
 def importance_resample(
     rewards: ArrayLike, beta: float | ArrayLike, num_draws: int, seed: int
 ) -> npt.NDArray[np.int64]:
-    """Indices (..., num_draws) of samples of the reference, drawn with probabilities proportional to exp(r / beta).
+    """Indices (..., num_draws) of samples of the reference, drawn in proportion to exp(r / beta).
 
-    With replacement [1]_. They are as good as there are effective samples: see `estimate_log_partition`. Arguments
-    are as for `rejection_sample`.
+    With replacement [1]_. They are as good as there are effective samples: see `estimate_log_partition`.
+    Arguments are as for `rejection_sample`.
 
     References
     ----------
@@ -98,8 +99,8 @@ def best_of_n_policy(ref_logps: ArrayLike, rewards: ArrayLike, n: int) -> BestOf
 
         P(y) = ref(y) / R(y) (F(y)^n - (F(y) - R(y))^n)
 
-    with R(y) the probability of a reward of r(y), and F(y) that of at most r(y). Of equally good responses the
-    first drawn is kept.
+    with R(y) the probability of a reward of r(y), and F(y) that of at most r(y). Of equally good
+    responses the first drawn is kept.
 
     Parameters
     ----------

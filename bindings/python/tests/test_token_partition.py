@@ -54,8 +54,8 @@ def test_both_ways_match_the_sum_over_all_responses(states, vocabulary, horizon,
     logps, rewards, following = model(states, states, vocabulary)
     responses = list(all_responses(vocabulary, horizon, end_token))
     count = swiftdpo.count_responses(vocabulary, horizon, end_token is not None)
-    assert count.count == len(responses)
-    assert count.log_count == pytest.approx(math.log(len(responses)), rel=1e-15)
+    assert count.total == len(responses)
+    assert count.log_total == pytest.approx(math.log(len(responses)), rel=1e-15)
     total = sum(
         mp.exp(walk(y, logps, following) + walk(y, rewards, following) / mp.mpf(beta)) for y in responses
     )
@@ -144,12 +144,12 @@ def test_the_terms_are_counted_before_the_first():
     with pytest.raises(ValueError, match="max_terms"):
         swiftdpo.token_partition(np.log([[0.5, 0.5]] * 2), np.zeros((2, 2)), 1.0, 10**9)
     count = swiftdpo.count_responses(50_000, 1000)
-    assert count.count is None and count.log_count == pytest.approx(1000 * math.log(50_000), rel=1e-15)
-    assert swiftdpo.count_responses(3, 100, True).log_count == pytest.approx(
+    assert count.total is None and count.log_total == pytest.approx(1000 * math.log(50_000), rel=1e-15)
+    assert swiftdpo.count_responses(3, 100, True).log_total == pytest.approx(
         float(mp.log(mp.mpf(2) ** 100 + mp.mpf(2) ** 100 - 1)), rel=1e-15
     )
-    assert swiftdpo.count_responses(2, 63).count == 2**63 and swiftdpo.count_responses(2, 64).count is None
-    assert swiftdpo.count_responses(2, 10**12, True).count == 10**12 + 1
+    assert swiftdpo.count_responses(2, 63).total == 2**63 and swiftdpo.count_responses(2, 64).total is None
+    assert swiftdpo.count_responses(2, 10**12, True).total == 10**12 + 1
 
 
 def test_an_exception_in_a_callback_comes_out():
