@@ -191,8 +191,8 @@ typedef enum swiftdpo_nonfinite {
  * loss L0 that knows no doubt becomes its expected value, p * L0(z, u, v) + (1 - p) * L0(-z, v, u); with DPO's that is
  * cDPO. The formulas of swiftdpo_loss_type are for p = 1 where p does not stand in them.
  *
- * Accuracy (f64): losses and gradients within 4 ulp of the exact value of the given numbers; where terms of opposite
- * sign cancel, 4 ulp of the largest term. Scores other than the log-ratio (f-divergences, AlphaPO, ORPO) and discopop
+ * Accuracy (f64): SIGMOID's losses and gradients are within 4 ulp of the exact value of the given numbers, those of other
+ * losses within 8 and 16; where terms of opposite sign cancel, so many ulp of the largest term. Scores other than the log-ratio (f-divergences, AlphaPO, ORPO) and discopop
  * are rounded to about 4 ulp before the loss is taken, which adds 4 |z| ulp. f32: rounded from double.
  * No finite input gives NaN. What exceeds the type is an infinity of the right sign.
  */

@@ -8,7 +8,6 @@ protocol or DLPack from CPU memory; losses, gradients and rewards come back as N
 - `cpo_loss`, `simpo_loss`, `alphapo_loss`, `orpo_loss`, `slic_loss`, `tpo_loss`: pairs without a reference
 - `kto_loss`, `bco_loss`: single responses, desirable or not
 - `wpo_weights`, `humanline_clamp`: what weighs or bounds tokens
-- `plackett_luce_loss`: ranked lists of responses
 - `plackett_luce_loss`: ranked lists of responses; `sample_rankings` draws them
 - `fit_plackett_luce`: worths of items from rankings of them
 - `sequence_logps_backward`: the gradient by log-probabilities to the gradient by logits, in place if you like
