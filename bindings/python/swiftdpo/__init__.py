@@ -20,7 +20,7 @@ And the mathematics behind the losses, where responses can be listed or sampled:
 - `preference_probability`: Bradley-Terry
 - `token_partition`, `enumerate_partition`, `count_responses`: log Z over the tokens of a small reference
 - `estimate_log_partition`: log Z from samples, with an honest error
-- `rejection_sample`, `importance_resample`, `best_of_n_policy`: the optimal policy's samples from the reference's
+- `rejection_sample`, `importance_resample`, `best_of_n_policy`: the optimal policy from reference samples
 
 Conventions: natural logarithms (nats); `logps` are sums over a response's tokens; rankings run from best to
 worst. `swiftdpo.h` states the contract of each call in full.
