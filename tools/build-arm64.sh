@@ -11,13 +11,14 @@ mkdir -p "$out"
 
 # One module of the package, in the order of Package.swift's dependencies.
 module() {
-  local name=$1
+  local name=$1 sources
   shift
+  mapfile -t sources < <(find "Sources/$name" -name '*.swift' | sort)
   swiftc -target aarch64-none-none-elf -enable-experimental-feature Embedded -swift-version 6 -wmo -parse-as-library \
     -Xfrontend -function-sections -file-prefix-map "$PWD=." -I "$out" -I include \
     -I Sources/CPlatform/include -I Sources/CKernelChoice/include \
     -Xcc -fPIC -Xcc -isystem -Xcc "/usr/$cross/include" -module-name "$name" "$@" \
-    -emit-module -emit-module-path "$out/$name.swiftmodule" -c Sources/"$name"/*.swift -o "$out/$name.o"
+    -emit-module -emit-module-path "$out/$name.swiftmodule" -c "${sources[@]}" -o "$out/$name.o"
 }
 module Elementary -O
 module Preference -O

@@ -51,23 +51,26 @@ static PyObject *optional(PyObject *options, const char *name) {
 }
 
 static int take_options(swiftdpo_logps_options *options, PyObject *given) {
-  PyObject *value;
-  double temperature = 1;
-  if ((value = option(given, "ignore_index")) != NULL && take_int64(&options->ignore_index, value, "ignore_index") < 0)
+  PyObject *ignore_index = option(given, "ignore_index"), *shift = option(given, "shift");
+  PyObject *average = option(given, "average"), *temperature = option(given, "temperature");
+  PyObject *softcap = optional(given, "softcap"), *ld_alpha = option(given, "ld_alpha");
+  PyObject *nonfinite = option(given, "nonfinite");
+  double degrees = 1;
+  if (ignore_index != NULL && take_int64(&options->ignore_index, ignore_index, "ignore_index") < 0)
     return -1;
-  if ((value = option(given, "shift")) != NULL && take_flag(&options->shift, value, "shift") < 0)
+  if (shift != NULL && take_flag(&options->shift, shift, "shift") < 0)
     return -1;
-  if ((value = option(given, "average")) != NULL && take_flag(&options->average, value, "average") < 0)
+  if (average != NULL && take_flag(&options->average, average, "average") < 0)
     return -1;
-  if ((value = option(given, "temperature")) != NULL && take_double(&temperature, value, "temperature") < 0)
+  if (temperature != NULL && take_double(&degrees, temperature, "temperature") < 0)
     return -1;
-  if ((value = optional(given, "softcap")) != NULL && take_double(&options->softcap, value, "softcap") < 0)
+  if (softcap != NULL && take_double(&options->softcap, softcap, "softcap") < 0)
     return -1;
-  if ((value = option(given, "ld_alpha")) != NULL && take_double(&options->ld_alpha, value, "ld_alpha") < 0)
+  if (ld_alpha != NULL && take_double(&options->ld_alpha, ld_alpha, "ld_alpha") < 0)
     return -1;
-  if ((value = option(given, "nonfinite")) != NULL && take_nonfinite(&options->nonfinite, value) < 0)
+  if (nonfinite != NULL && take_nonfinite(&options->nonfinite, nonfinite) < 0)
     return -1;
-  options->logit_scale = 1 / temperature;
+  options->logit_scale = 1 / degrees;
   return 0;
 }
 

@@ -75,10 +75,15 @@ PyObject *core_importance_resample(PyObject *Py_UNUSED(module), PyObject *const 
     goto done;
   PyArrayObject *rewards = in[REWARDS].array;
   npy_intp shape[NPY_MAXDIMS];
-  for (int i = 0; i < PyArray_NDIM(rewards); i++)
+  const int prompt_axes = PyArray_NDIM(rewards) - 1;
+  if (prompt_axes < 0) {
+    PyErr_SetString(PyExc_ValueError, "rewards has no dimensions; expected at least 1, the samples");
+    goto done;
+  }
+  for (int i = 0; i < prompt_axes; i++)
     shape[i] = PyArray_DIM(rewards, i);
-  shape[PyArray_NDIM(rewards) - 1] = (npy_intp)num_draws;
-  if (new_arrays(&indices, 1, PyArray_NDIM(rewards), shape, NPY_INT64) < 0)
+  shape[prompt_axes] = (npy_intp)num_draws;
+  if (new_arrays(&indices, 1, prompt_axes + 1, shape, NPY_INT64) < 0)
     goto done;
   const swiftdpo_responses_f64 responses = responses_of(in);
   swiftdpo_culprit culprit = {NULL, 0};

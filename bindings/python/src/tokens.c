@@ -54,8 +54,8 @@ PyObject *core_humanline_clamp(PyObject *Py_UNUSED(module), PyObject *const *arg
                                high, data_of(sums), data_of(passes), &culprit);
   results = status == SWIFTDPO_OK ? Py_BuildValue("(OO)", sums, passes) : raise_status(status, &culprit, in, 2);
 done:
-  Py_XDECREF(sums);
-  Py_XDECREF(passes);
+  release_arrays(&sums, 1);
+  release_arrays(&passes, 1);
   release_operands(in, 2);
   return results;
 }
