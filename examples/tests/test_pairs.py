@@ -58,9 +58,9 @@ def test_a_response_that_was_broken_off_has_no_end():
 def test_a_long_prompt_is_read_from_its_last_bytes(model):
     prompt = b"An old story. " * 200 + b"Now what?"
     corpus = Corpus([prompt, prompt[-PROMPT_BYTES:], b"?" + prompt[1 - PROMPT_BYTES :]], [b"Now this."] * 3)
-    whole, end, other = log_probabilities(model, corpus, np.arange(3))
-    assert whole == pytest.approx(end)
-    assert abs(other - end) > 1e-3
+    # One at a time: a product of matrices may round its rows differently.
+    whole, end, other = (log_probabilities(model, corpus, np.array([i]))[0] for i in range(3))
+    assert whole == end != other
 
 
 def test_padding_changes_no_probability(data, model):
