@@ -58,6 +58,15 @@ install: $(LIBRARY) ## Install library, header, pkg-config and CMake files (PREF
 .PHONY: package
 package: $(STAMPS)/package ## Install the Python package into .venv
 
+##@ Measure
+
+.PHONY: bench bench-quick
+bench: $(STAMPS)/package $(STAMPS)/demo $(STAMPS)/test $(STAMPS)/torch $(STAMPS)/bench ## Everything beside its peers: tables and plots into benchmarks/
+	$(BIN)/python benchmarks/run.py
+
+bench-quick: $(STAMPS)/package $(STAMPS)/demo $(STAMPS)/test $(STAMPS)/torch $(STAMPS)/bench ## The same in three minutes, into build/benchmarks
+	$(BIN)/python benchmarks/run.py --quick --out build/benchmarks
+
 ##@ Check
 
 .PHONY: test

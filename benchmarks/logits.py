@@ -1,26 +1,20 @@
-"""Logits to log-probabilities and back: this library beside PyTorch, TRL and the memory itself.
+"""Logits to log-probabilities and back: this library beside PyTorch, TRL, JAX and the memory itself.
 
-Each contestant is a process of its own, so that PyTorch can run twice: as users run it, and with an allocator
-that keeps its temporaries mapped (its best setting on a CPU). The processes take turns, one call each, round
-after round; medians are reported, and ratios within the run. Usage:
-
-    python benchmarks/logits.py [--shapes 2048x32000,512x151936] [--threads 1,2] [--rounds 9] [--json FILE]
+PyTorch runs twice: as users run it, and with an allocator that keeps its temporaries mapped. A claim has to
+hold against both. The memory's part is the plainest loops that read an array, or read and write it in place:
+no kernel over logits can be faster.
 """
 
 import argparse
 import ctypes
-import json
-import multiprocessing as mp
-import os
-import platform
-import statistics
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 
+from figures import Figure, Point, points
+from turns import WARM_MALLOC, Call, Contestant, Prepared, take_turns
+
 HERE = Path(__file__).resolve().parent
-WARM_MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(1 << 33), "MALLOC_TRIM_THRESHOLD_": str(1 << 34)}
 SEQUENCES = 8
 
 
@@ -34,14 +28,10 @@ def make_logits(rows: int, vocab: int):
     return logits, labels
 
 
-# -- Contestants: each returns {name: function of no arguments}
-
-
-def memory(rows: int, vocab: int, threads: int):
+def memory(rows: int, vocab: int, threads: int) -> dict[str, Call | Prepared]:
     import numpy as np
 
-    folder = tempfile.mkdtemp()
-    library = f"{folder}/bandwidth.so"
+    library = f"{tempfile.mkdtemp()}/bandwidth.so"
     command = ["cc", "-O3", "-march=native", "-ffast-math", "-shared", "-fPIC", "-pthread", "-o", library]
     subprocess.run([*command, HERE / "bandwidth.c"], check=True)
     kernels = ctypes.CDLL(library)
@@ -56,7 +46,8 @@ def memory(rows: int, vocab: int, threads: int):
     }
 
 
-def swiftdpo_calls(rows: int, vocab: int, threads: int):
+def swiftdpo_calls(rows: int, vocab: int, threads: int) -> dict[str, Call | Prepared]:
+    import ml_dtypes
     import numpy as np
     import swiftdpo
 
@@ -65,35 +56,26 @@ def swiftdpo_calls(rows: int, vocab: int, threads: int):
     shape = (SEQUENCES, rows // SEQUENCES)
     labels = labels.reshape(shape)
     grad = np.full(SEQUENCES, 1e-3)
-    f32 = logits.reshape(*shape, vocab)
-    work = np.empty_like(f32)
+    calls: dict[str, Call | Prepared] = {}
 
-    def forward_backward(source, target):
-        forward = swiftdpo.sequence_logps(source, labels, shift=False)
-        swiftdpo.sequence_logps_backward(source, labels, grad, forward, out=target)
+    def add(name: str, source) -> None:
+        work = source.copy()
 
-    calls = {
-        "f32 forward": lambda: swiftdpo.sequence_logps(f32, labels, shift=False),
+        def both() -> None:
+            forward = swiftdpo.sequence_logps(work, labels, shift=False)
+            swiftdpo.sequence_logps_backward(work, labels, grad, forward, out=work)
+
+        calls[f"{name} forward"] = lambda: swiftdpo.sequence_logps(source, labels, shift=False)
         # In place: the values change from call to call, the work does not.
-        "f32 forward + backward": (lambda: np.copyto(work, f32), lambda: forward_backward(work, work)),
-    }
-    half = as_bf16(logits).reshape(*shape, vocab)
-    half_work = half.copy()
-    calls["bf16 forward"] = lambda: swiftdpo.sequence_logps(half, labels, shift=False)
-    calls["bf16 forward + backward"] = (
-        lambda: np.copyto(half_work, half),
-        lambda: forward_backward(half_work, half_work),
-    )
+        calls[f"{name} forward + backward"] = Prepared(lambda: np.copyto(work, source), both)
+
+    f32 = logits.reshape(*shape, vocab)
+    add("f32", f32)
+    add("bf16", f32.astype(ml_dtypes.bfloat16))
     return calls
 
 
-def as_bf16(logits):
-    import ml_dtypes
-
-    return logits.astype(ml_dtypes.bfloat16)
-
-
-def torch_calls(rows: int, vocab: int, threads: int):
+def torch_calls(rows: int, vocab: int, threads: int) -> dict[str, Call | Prepared]:
     import torch
     import torch.nn.functional as F
 
@@ -101,7 +83,7 @@ def torch_calls(rows: int, vocab: int, threads: int):
     logits, labels = make_logits(rows, vocab)
     labels = torch.from_numpy(labels)
     grad = torch.full((rows,), 1e-3)
-    calls = {}
+    calls: dict[str, Call | Prepared] = {}
 
     def add(name, dtype, method):
         source = torch.from_numpy(logits).to(dtype)
@@ -118,137 +100,73 @@ def torch_calls(rows: int, vocab: int, threads: int):
         calls[f"{label} forward: {name}"] = forward
         calls[f"{label} forward + backward: {name}"] = forward_backward
 
-    def log_softmax(x):
-        return F.log_softmax(x, -1).gather(-1, labels[:, None]).squeeze(-1)
-
-    def cross_entropy(x):
-        return -F.cross_entropy(x, labels, reduction="none")
-
+    methods = {
+        "log_softmax + gather": lambda x: F.log_softmax(x, -1).gather(-1, labels[:, None]).squeeze(-1),
+        "cross_entropy": lambda x: -F.cross_entropy(x, labels, reduction="none"),
+    }
+    try:
+        from trl.trainer.utils import selective_log_softmax
+    except ImportError:
+        print("  left out: TRL selective_log_softmax (not installed)")
+    else:
+        methods["TRL selective_log_softmax"] = lambda x: selective_log_softmax(x, labels)
     for dtype in (torch.float32, torch.bfloat16):
-        add("log_softmax + gather", dtype, log_softmax)
-        add("cross_entropy", dtype, cross_entropy)
-        try:
-            from trl.trainer.utils import selective_log_softmax
-        except ImportError:
-            continue
-        add("TRL selective_log_softmax", dtype, lambda x: selective_log_softmax(x, labels))
+        for name, method in methods.items():
+            add(name, dtype, method)
     return calls
 
 
-# -- Taking turns
+def jax_calls(rows: int, vocab: int, threads: int) -> dict[str, Call | Prepared]:
+    """JAX takes the threads that the process may use."""
+    import jax
+    import jax.numpy as jnp
 
+    logits, labels = map(jnp.asarray, make_logits(rows, vocab))
+    grad = jnp.full(rows, 1e-3)
 
-def serve(contestant, arguments, environment, pipe):
-    calls = contestant(*arguments)
-    pipe.send(list(calls))
-    while (name := pipe.recv()) is not None:
-        prepare, call = calls[name] if isinstance(calls[name], tuple) else (None, calls[name])
-        if prepare:
-            prepare()
-        start = time.perf_counter()
-        call()
-        pipe.send(time.perf_counter() - start)
+    def logps(x):
+        return jnp.take_along_axis(jax.nn.log_softmax(x), labels[:, None], axis=-1)[:, 0]
 
-
-class Contestant:
-    def __init__(self, contestant, arguments, environment=None):
-        before = dict(os.environ)
-        os.environ.update(environment or {})
-        context = mp.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(
-            target=serve, args=(contestant, arguments, environment, theirs), daemon=True
-        )
-        self.process.start()
-        self.names = self.pipe.recv()
-        os.environ.clear()
-        os.environ.update(before)
-
-    def time(self, name):
-        self.pipe.send(name)
-        return self.pipe.recv()
-
-    def stop(self):
-        self.pipe.send(None)
-        self.process.join()
-
-
-def run(shape, threads, rounds):
-    rows, vocab = shape
-    arguments = (rows, vocab, threads)
-    contestants = {
-        "memory": Contestant(memory, arguments),
-        "swiftdpo": Contestant(swiftdpo_calls, arguments),
-        "PyTorch": Contestant(torch_calls, arguments),
-        "PyTorch, warm malloc": Contestant(torch_calls, arguments, WARM_MALLOC),
-    }
-    times: dict[str, list[float]] = {}
-    warm_up = 2
-    for turn in range(rounds + warm_up):
-        for who, contestant in contestants.items():
-            for name in contestant.names:
-                seconds = contestant.time(name)
-                if turn >= warm_up:
-                    times.setdefault(f"{who}: {name}", []).append(seconds)
-    for contestant in contestants.values():
-        contestant.stop()
+    forward = jax.jit(logps)
+    both = jax.jit(lambda x: jax.vjp(logps, x)[1](grad))
     return {
-        name: {
-            "median_ms": 1e3 * statistics.median(values),
-            "min_ms": 1e3 * min(values),
-            "max_ms": 1e3 * max(values),
-        }
-        for name, values in times.items()
+        "f32 forward: log_softmax": lambda: jax.block_until_ready(forward(logits)),
+        "f32 forward + backward: log_softmax": lambda: jax.block_until_ready(both(logits)),
     }
 
 
-def report(shape, threads, results):
-    rows, vocab = shape
-    megabytes = rows * vocab * 4 / 1e6
-    print(f"\n[{rows}, {vocab}], {threads} thread{'s' * (threads > 1)}: {megabytes:.0f} MB of f32 logits")
-    for name, value in results.items():
-        median, low, high = value["median_ms"], value["min_ms"], value["max_ms"]
-        print(f"  {name:62s} {median:9.2f} ms   ({low:.2f} to {high:.2f})")
-    read, write = (results[f"memory: {name}"]["median_ms"] for name in ("read", "read + write"))
-
-    def share(limit, name):
-        return 100 * limit / results[f"swiftdpo: {name}"]["median_ms"]
-
-    print(f"  forward reaches {share(read, 'f32 forward'):.0f}% of the read bandwidth,")
-    both = share(read + write, "f32 forward + backward")
-    print(f"  forward + backward {both:.0f}% of a read and a read-write pass")
-    for kind in ("f32 forward", "f32 forward + backward", "bf16 forward", "bf16 forward + backward"):
-        own = results[f"swiftdpo: {kind}"]["median_ms"]
-        for who in ("PyTorch", "PyTorch, warm malloc"):
-            peers = {
-                name: value["median_ms"]
-                for name, value in results.items()
-                if name.startswith(f"{who}: {kind}: ")
+def run(quick: bool) -> Figure:
+    shapes = [(2048, 32000)] if quick else [(2048, 32000), (512, 151936)]
+    found: list[Point] = []
+    notes = {}
+    for rows, vocab in shapes:
+        for threads in [2] if quick else [1, 2]:
+            sizes = {"rows": rows, "vocab": vocab, "threads": threads}
+            contestants = {
+                "swiftdpo": Contestant(swiftdpo_calls, **sizes),
+                "memory": Contestant(memory, **sizes),
+                "PyTorch": Contestant(torch_calls, **sizes),
+                "PyTorch, warm malloc": Contestant(torch_calls, WARM_MALLOC, **sizes),
             }
-            best = min(peers, key=peers.__getitem__)
-            print(f"  {kind}: {peers[best] / own:.1f} times {best}")
-
-
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--shapes", default="2048x32000,512x151936")
-    parser.add_argument("--threads", default="1,2")
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    everything = {}
-    for shape in options.shapes.split(","):
-        for threads in map(int, options.threads.split(",")):
-            size = tuple(map(int, shape.split("x")))
-            results = run(size, threads, options.rounds)
-            report(size, threads, results)
-            everything[f"{shape}, {threads} threads"] = results
-    if options.json:
-        machine = {"machine": platform.machine(), "python": platform.python_version(), "results": everything}
-        options.json.write_text(json.dumps(machine, indent=2) + "\n")
+            if threads > 1:
+                contestants["JAX jit"] = Contestant(jax_calls, **sizes)
+            times = take_turns(contestants, rounds=5 if quick else 9)
+            found += points(times, x=vocab, threads=threads)
+            read = times["memory: read"].median
+            both = read + times["memory: read + write"].median
+            where = f"[{rows}, {vocab}], {threads} thread{'s' * (threads > 1)}"
+            forward = times["swiftdpo: f32 forward"].median
+            whole = times["swiftdpo: f32 forward + backward"].median
+            notes[f"{where}: share of the bandwidth"] = {
+                "forward": round(read / forward, 3),
+                "forward + backward": round(both / whole, 3),
+            }
+    return Figure("logits", "Logits to log-probabilities and back", "vocabulary", "seconds", found, notes)
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true")
+    run(parser.parse_args().quick).print()

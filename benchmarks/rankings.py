@@ -1,100 +1,127 @@
-"""Plackett-Luce, forward and gradient, beside PyTorch; worths of items beside choix. Runs alternate.
-
-    python benchmarks/rankings.py
+"""Plackett-Luce, forward and gradient, against the number of items; and worths of items beside choix.
 
 The stable PyTorch version is flip, logcumsumexp, flip; the unstable one exponentiates scores less their
-largest and adds them up, which is wrong where scores are far apart. Both differentiate by autograd.
-Needs torch and choix.
+largest and adds them up, which is wrong where scores are far apart. ListMLE after allRank adds an epsilon.
 """
 
+import argparse
 import json
-import time
 from pathlib import Path
 
-import choix
-import numpy as np
-import swiftdpo
-import torch
+from figures import Figure, Point, points
+from turns import Call, Contestant, take_turns
 
-SHAPES = [(64, 8), (1024, 64), (16, 4096)]
-ROUNDS = 60
 BETA = 0.1
+RACES = Path(__file__).parents[1] / "examples" / "data" / "nascar2002.json"
 
 
-def stable(scores: torch.Tensor) -> torch.Tensor:
-    return (scores.flip(-1).logcumsumexp(-1).flip(-1) - scores).sum(-1).mean()
+def _scores(groups: int, items: int):
+    import numpy as np
+
+    return np.random.default_rng(0).normal(size=(2, groups, items)).astype(np.float32)
 
 
-def unstable(scores: torch.Tensor) -> torch.Tensor:
-    largest = scores.max(-1, keepdim=True).values
-    sums = (scores - largest).exp().flip(-1).cumsum(-1).flip(-1)
-    return (sums.log() + largest - scores).sum(-1).mean()
+def swiftdpo_call(groups: int, items: int, threads: int) -> dict[str, Call]:
+    import swiftdpo
+
+    swiftdpo.set_num_threads(threads)
+    policy, ref = _scores(groups, items)
+    return {"": lambda: swiftdpo.plackett_luce_loss(policy, ref, BETA)}
 
 
-def seconds(functions: dict, rounds: int = ROUNDS) -> dict[str, float]:
-    """The shortest time of each, in alternating runs."""
-    best = dict.fromkeys(functions, float("inf"))
-    for _ in range(rounds):
-        for name, function in functions.items():
-            start = time.perf_counter()
-            function()
-            best[name] = min(best[name], time.perf_counter() - start)
-    return best
+def torch_calls(groups: int, items: int, threads: int) -> dict[str, Call]:
+    import torch
+
+    torch.set_num_threads(threads)
+    policy, ref = map(torch.from_numpy, _scores(groups, items))
+
+    def stable(scores):
+        return (scores.flip(-1).logcumsumexp(-1).flip(-1) - scores).sum(-1).mean()
+
+    def unstable(scores, epsilon=0.0):
+        largest = scores.max(-1, keepdim=True).values
+        sums = (scores - largest).exp().flip(-1).cumsum(-1).flip(-1)
+        return ((sums + epsilon).log() + largest - scores).sum(-1).mean()
+
+    def call(loss):
+        leaf = policy.detach().requires_grad_()
+        loss(BETA * (leaf - ref)).backward()
+        return leaf.grad
+
+    return {
+        "logcumsumexp (stable)": lambda: call(stable),
+        "cumsum (unstable)": lambda: call(unstable),
+        "ListMLE as allRank has it": lambda: call(lambda scores: unstable(scores, 1e-10)),
+    }
 
 
-def losses() -> None:
-    print(f"forward and gradient, float32, {torch.get_num_threads()} threads of PyTorch, ", end="")
-    print(f"{swiftdpo.num_threads()} of swiftdpo; microseconds")
-    for shape in SHAPES:
-        rng = np.random.default_rng(0)
-        policy, ref = rng.normal(size=(2, *shape)).astype(np.float32)
-        ours = torch.tensor(policy, requires_grad=True)
-        reference = torch.tensor(ref)
+def jax_call(groups: int, items: int, threads: int) -> dict[str, Call]:
+    """JAX takes the threads that the process may use."""
+    import jax
+    import jax.numpy as jnp
 
-        def theirs(loss, ours=ours, reference=reference):
-            ours.grad = None
-            loss(BETA * (ours - reference)).backward()
+    policy, ref = map(jnp.asarray, _scores(groups, items))
 
-        best = seconds(
-            {
-                "swiftdpo": lambda policy=policy, ref=ref: swiftdpo.plackett_luce_loss(policy, ref, BETA),
-                "stable": lambda theirs=theirs: theirs(stable),
-                "unstable": lambda theirs=theirs: theirs(unstable),
+    def loss(policy):
+        scores = BETA * (policy - ref)
+        return (jax.lax.cumlogsumexp(scores, axis=1, reverse=True) - scores).sum(-1).mean()
+
+    both = jax.jit(jax.value_and_grad(loss))
+    return {"cumlogsumexp": lambda: jax.block_until_ready(both(policy))}
+
+
+def _races() -> list[list[int]]:
+    """Without the drivers who only ever came last in their races: their worth has no maximum."""
+    return [[driver for driver in race if driver < 83] for race in json.loads(RACES.read_text())["races"]]
+
+
+def swiftdpo_fit() -> dict[str, Call]:
+    import swiftdpo
+
+    races = _races()
+    return {"": lambda: swiftdpo.fit_plackett_luce(races, tolerance=1e-12, standard_errors=False)}
+
+
+def choix_fit() -> dict[str, Call]:
+    import choix
+
+    races = _races()
+    return {"": lambda: choix.ilsr_rankings(83, races, tol=1e-12, max_iter=1000)}
+
+
+def run(quick: bool) -> Figure:
+    """Sizes with about the same number of scores, but for the first."""
+    shapes = [(64, 8), (1024, 64), (16, 4096)]
+    if not quick:
+        shapes += [(16384, 4), (1, 65536), (1, 1_000_000)]
+    found: list[Point] = []
+    for threads in [2] if quick else [1, 2]:
+        for groups, items in sorted(shapes, key=lambda shape: shape[1]):
+            sizes = {"groups": groups, "items": items, "threads": threads}
+            contestants = {
+                "swiftdpo": Contestant(swiftdpo_call, **sizes),
+                "PyTorch": Contestant(torch_calls, **sizes),
             }
-        )
-        print(f"  {list(shape)!s:12}", end="")
-        for name, time_ in best.items():
-            print(f"  {name} {time_ * 1e6:8.1f} ({time_ / best['swiftdpo']:.1f} x)", end="")
-        print()
-
-
-def linearity() -> None:
-    print("one group of K items, nanoseconds for each item")
-    for size in (1_000, 10_000, 100_000, 1_000_000):
-        scores = np.random.default_rng(0).normal(size=(1, size))
-        best = seconds({"K": lambda scores=scores: swiftdpo.plackett_luce_loss(scores, beta=1.0)}, 5)
-        print(f"  K = {size:9,}  {best['K'] / size * 1e9:6.1f}")
-
-
-def fits() -> None:
-    path = Path(__file__).parents[1] / "examples" / "data" / "nascar2002.json"
-    races = [[driver for driver in race if driver < 83] for race in json.loads(path.read_text())["races"]]
-    best = seconds(
-        {
-            "swiftdpo": lambda: swiftdpo.fit_plackett_luce(races, tolerance=1e-12, standard_errors=False),
-            "choix": lambda: choix.ilsr_rankings(83, races, tol=1e-12, max_iter=1000),
-        },
-        10,
-    )
-    ours = swiftdpo.fit_plackett_luce(races, tolerance=1e-12, standard_errors=False).log_worths
-    theirs = choix.ilsr_rankings(83, races, tol=1e-12, max_iter=1000)
-    print(
-        f"NASCAR 2002: swiftdpo {best['swiftdpo'] * 1e3:.2f} ms, choix {best['choix'] * 1e3:.1f} ms ", end=""
-    )
-    print(f"({best['choix'] / best['swiftdpo']:.0f} x); worths differ by {abs(ours - theirs).max():.1e}")
+            if threads > 1 and items < 10_000:
+                contestants["JAX jit"] = Contestant(jax_call, **sizes)
+            repeats = max(1, 20_000 // (groups * items // 10 + 100))
+            times = take_turns(contestants, rounds=7 if quick else 15, repeats=repeats)
+            found += points(times, x=items, threads=threads)
+    fits = take_turns({"swiftdpo": Contestant(swiftdpo_fit), "choix": Contestant(choix_fit)}, rounds=5)
+    notes = {}
+    if "choix" in fits:
+        notes["NASCAR 2002, 36 races of 43 drivers, worths to 1e-12"] = {
+            "swiftdpo_ms": round(fits["swiftdpo"].median * 1e3, 3),
+            "choix_ms": round(fits["choix"].median * 1e3, 1),
+            "ratio": round(fits["choix"].median / fits["swiftdpo"].median, 1),
+        }
+    title = "Plackett-Luce loss and gradient, float32"
+    return Figure("rankings", title, "items per group", "seconds per call", found, notes)
 
 
 if __name__ == "__main__":
-    losses()
-    linearity()
-    fits()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true")
+    run(parser.parse_args().quick).print()
