@@ -4,10 +4,14 @@ import PackageDescription
 // Embedded Swift: no run-time, no Foundation, a library of some 100 KB that needs only libc.
 let embedded: [SwiftSetting] = [
   .enableExperimentalFeature("Embedded"),
-  .unsafeFlags(["-wmo", "-Xfrontend", "-function-sections", "-file-prefix-map", "\(Context.packageDirectory)=."]),
+  .unsafeFlags([
+    "-wmo", "-Xfrontend", "-function-sections",
+    // No path of the building machine enters the library: two builds are the same bytes, whatever their folders. For
+    // incremental builds the compiler would put hashes of its own into each object, which know the folder.
+    "-file-prefix-map", "\(Context.packageDirectory)=.", "-Xfrontend", "-disable-incremental-llvm-codegen",
+  ]),
 ]
 
-// No path of the building machine enters the library.
 let portable: [CSetting] = [.unsafeFlags(["-ffile-prefix-map=\(Context.packageDirectory)=."])]
 
 // The kernels are one folder, compiled once for each instruction set through symbolic links. The door picks a build at
