@@ -24,10 +24,10 @@ LIBRARY_DIR := .build/release
 LIBRARY     := .build/library.stamp
 
 # Symbolic links (the kernels' other folders) lead to files that are listed already.
-SWIFT_FILES   := $(shell find Package.swift Sources Tests -name '*.swift' -type f)
-LIBRARY_FILES := $(filter-out Tests/%,$(SWIFT_FILES)) $(shell find include Sources -type f -not -name '*.swift')
+SWIFT_FILES   := $(shell find Package.swift Sources Tests examples -name '*.swift' -type f)
+LIBRARY_FILES := $(filter-out Tests/% examples/%,$(SWIFT_FILES)) $(shell find include Sources -type f -not -name '*.swift')
 BINDING_FILES := $(wildcard $(addprefix bindings/python/,*.py *.toml *.md src/*.[ch] src/third_party/* swiftdpo/*.py*))
-C_FILES       := $(shell find include Sources Tests bindings/python/src benchmarks -name '*.[ch]' -type f) $(wildcard include/*.hpp Tests/*/*.cpp)
+C_FILES       := $(shell find include Sources Tests bindings/python/src benchmarks examples -name '*.[ch]' -type f) $(wildcard include/*.hpp Tests/*/*.cpp examples/cpp/*.cpp)
 
 say = @printf '\n--- %s\n' "$(1)"
 
@@ -49,11 +49,11 @@ demo-derivation: $(STAMPS)/package $(STAMPS)/demo ## Check each step of DPO's de
 	$(BIN)/python examples/derivation.py
 
 .PHONY: library
-library: $(LIBRARY) ## Build libswiftdpo.so into .build/release
+library: $(LIBRARY) ## Build libswiftdpo.so and libswiftdpo.a into .build/release
 
 .PHONY: install
-install: $(LIBRARY) ## Install library, header, pkg-config and CMake files (PREFIX=, LIBDIR=, INCLUDEDIR=, DESTDIR=)
-	DESTDIR="$(DESTDIR)" packaging/install.sh $(LIBRARY_DIR)/libswiftdpo.so "$(PREFIX)" "$(LIBDIR)" "$(INCLUDEDIR)"
+install: $(LIBRARY) ## Install libraries, headers, pkg-config and CMake files (PREFIX=, LIBDIR=, INCLUDEDIR=, DESTDIR=)
+	DESTDIR="$(DESTDIR)" packaging/install.sh $(LIBRARY_DIR) "$(PREFIX)" "$(LIBDIR)" "$(INCLUDEDIR)"
 
 .PHONY: package
 package: $(STAMPS)/package ## Install the Python package into .venv
@@ -89,6 +89,10 @@ test-exhaustive: ## The elementary functions over every float (EVERY=n: over eve
 	swift build --quiet -c release --product exhaustive
 	.build/release/exhaustive $(EVERY)
 
+.PHONY: test-reproducible
+test-reproducible: $(LIBRARY) ## A clean build in another folder gives the same bytes
+	MAKEFLAGS= tools/check-reproducible.sh
+
 .PHONY: test-arm64
 test-arm64: $(LIBRARY) ## The arm64 build under qemu: the C tests, and the same bits
 	tools/build-arm64.sh .build-arm64
@@ -105,6 +109,7 @@ lint: $(STAMPS)/lint ## Check every formatter's and linter's opinion
 	$(TIDY) $(wildcard Tests/C/*.c) -- -std=c11 -DREAL_BITS=64 -Iinclude -Ibuild/consumers
 	$(TIDY) $(wildcard Tests/C/*.cpp) -- -std=c++17 -Iinclude
 	$(TIDY) $(wildcard Tests/Cpp/*.cpp) -- -std=c++20 -Iinclude
+	$(TIDY) $(wildcard examples/c/*.c) -- -std=c11 -Iinclude
 	$(TIDY) $(wildcard Sources/C*/*.c) -- -std=gnu11 -ISources/CPlatform/include -ISources/CKernelChoice/include
 	$(TIDY) $(wildcard bindings/python/src/*.c) -- -std=c11 -DPy_LIMITED_API=0x030B0000 -Iinclude $(PYTHON_INCLUDES)
 	$(call say,ruff)
@@ -131,13 +136,14 @@ clean: ## Remove everything that was built or installed here
 
 .PHONY: help
 help: ## This list
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {print "\n" substr($$0, 5)} /^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' Makefile
 
 # SwiftPM names the file for the linker; programs look for the SONAME.
-$(LIBRARY): $(LIBRARY_FILES)
+$(LIBRARY): $(LIBRARY_FILES) packaging/static-library.sh
 	@command -v swift > /dev/null || { echo "No swift on the PATH: install Swift 6.3 or newer, https://swift.org/install"; exit 1; }
 	swift build --configuration release --product swiftdpo
 	ln -sf libswiftdpo.so $(LIBRARY_DIR)/libswiftdpo.so.0
+	packaging/static-library.sh $(LIBRARY_DIR) $(LIBRARY_DIR)/libswiftdpo.a
 	touch $@
 
 $(STAMPS)/venv:

@@ -1,44 +1,13 @@
 """`make install`: programs find what it installs by pkg-config, by CMake and by dlopen."""
 
 import os
-import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-HERE = Path(__file__).resolve().parent
-HEADER = (ROOT / "include" / "swiftdpo.h").read_text()
-VERSION = ".".join(
-    re.findall(r"^#define SWIFTDPO_VERSION_(?:MAJOR|MINOR|PATCH) (\d+)$", HEADER, re.MULTILINE)
-)
-ABI = re.findall(r"^#define SWIFTDPO_ABI_VERSION (\d+)$", HEADER, re.MULTILINE)[0]
-STRICT = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
-
-
-def run(*command: str | Path, **environment: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | environment)
-    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-    return done.stdout
-
-
-def make_install(*assignments: str) -> None:
-    # A make above this test would hand its own flags on.
-    run("make", "--no-print-directory", "-C", ROOT, "install", *assignments, MAKEFLAGS="", MAKELEVEL="")
-
-
-@pytest.fixture(scope="module")
-def prefix(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An installed tree, moved after installation to where its files do not say it is."""
-    stage = tmp_path_factory.mktemp("stage")
-    make_install("PREFIX=/opt/some where", f"DESTDIR={stage}")
-    moved = tmp_path_factory.mktemp("moved") / "tree"
-    (stage / "opt/some where").rename(moved)
-    assert [path for path in stage.rglob("*") if not path.is_dir()] == []
-    return moved
+from installed import ABI, HERE, ROOT, STRICT, VERSION, make_install, run
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +24,12 @@ def test_what_is_installed(prefix: Path) -> None:
         f"lib/libswiftdpo.so.{VERSION}",
         f"lib/libswiftdpo.so.{ABI}",
         "lib/libswiftdpo.so",
+        "lib/libswiftdpo.a",
         "lib/pkgconfig/swiftdpo.pc",
         "lib/cmake/swiftdpo/swiftdpo-config.cmake",
         "lib/cmake/swiftdpo/swiftdpo-config-version.cmake",
         "include/swiftdpo/module.modulemap",
+        "lib/swiftdpo/static/module.modulemap",
         "share/licenses/swiftdpo/LICENSE",
     }
     assert (prefix / "lib" / f"libswiftdpo.so.{ABI}").readlink() == Path(f"libswiftdpo.so.{VERSION}")
@@ -126,6 +97,17 @@ def test_cmake(prefix: Path, cmake: str, tmp_path: Path) -> None:
     # CMake writes the library's folder into programs of the build tree: they start as they are.
     for program in ["consumer_c", "consumer_cpp"]:
         assert "0.598138869382" in run(tmp_path / program)
+    assert "libswiftdpo" not in run("readelf", "--dynamic", tmp_path / "consumer_static")
+    assert "0.598138869382" in run(tmp_path / "consumer_static")
+
+
+def test_cmake_without_the_static_library(prefix: Path, cmake: str, tmp_path: Path) -> None:
+    """As packagers may have it: the one target is there, and the other is not."""
+    shutil.copytree(prefix, tmp_path / "tree", symlinks=True)
+    (tmp_path / "tree/lib/libswiftdpo.a").unlink()
+    refused = configure(cmake, tmp_path / "tree", tmp_path / "build", VERSION)
+    assert refused.returncode != 0
+    assert "swiftdpo::swiftdpo_static" in refused.stderr and "swiftdpo::swiftdpo\n" not in refused.stderr
 
 
 @pytest.mark.parametrize("requested", ["99.0", "0.0.9" if VERSION.startswith("0.") else "0.1"])
