@@ -26,7 +26,7 @@ LIBRARY     := .build/library.stamp
 # Symbolic links (the kernels' other folders) lead to files that are listed already.
 SWIFT_FILES   := $(shell find Package.swift Sources Tests examples -name '*.swift' -type f)
 LIBRARY_FILES := $(filter-out Tests/% examples/%,$(SWIFT_FILES)) $(shell find include Sources -type f -not -name '*.swift')
-BINDING_FILES := $(wildcard $(addprefix bindings/python/,*.py *.toml *.md src/*.[ch] src/third_party/* swiftdpo/*.py*))
+BINDING_FILES := $(wildcard $(addprefix bindings/python/,*.py *.toml *.md src/*.[ch] src/third_party/* swiftdpo/*.py* swiftdpo/*/*.py))
 C_FILES       := $(shell find include Sources Tests bindings/python/src benchmarks examples -name '*.[ch]' -type f) $(wildcard include/*.hpp Tests/*/*.cpp examples/cpp/*.cpp)
 
 say = @printf '\n--- %s\n' "$(1)"
@@ -70,7 +70,7 @@ bench-quick: $(STAMPS)/package $(STAMPS)/demo $(STAMPS)/test $(STAMPS)/torch $(S
 ##@ Check
 
 .PHONY: test
-test: test-swift test-c test-python ## All tests
+test: test-swift test-c test-python test-frameworks ## All tests
 
 .PHONY: test-swift
 test-swift: $(LIBRARY) ## The library through the header's Swift module
@@ -83,6 +83,10 @@ test-c: $(LIBRARY) ## The library through the header, in C11 and C++17
 .PHONY: test-python
 test-python: $(STAMPS)/package $(STAMPS)/demo $(STAMPS)/test $(STAMPS)/torch ## The package, the shared object, the examples, the README
 	$(BIN)/python -m pytest
+
+.PHONY: test-frameworks
+test-frameworks: $(STAMPS)/package $(STAMPS)/test $(STAMPS)/torch $(STAMPS)/frameworks ## PyTorch and TRL on top of the package
+	$(BIN)/python -m pytest bindings/python/tests/frameworks
 
 .PHONY: test-exhaustive
 test-exhaustive: ## The elementary functions over every float (EVERY=n: over every n-th)
@@ -99,7 +103,7 @@ test-arm64: $(LIBRARY) ## The arm64 build under qemu: the C tests, and the same 
 	$(MAKE) --no-print-directory -C Tests/C arm64 LIBRARY_DIR=$(abspath .build-arm64) PYTHON=$(PYTHON)
 
 .PHONY: lint
-lint: $(STAMPS)/lint ## Check every formatter's and linter's opinion
+lint: $(STAMPS)/lint $(STAMPS)/torch ## Check every formatter's and linter's opinion
 	$(call say,swift format)
 	swift format lint --strict --parallel $(SWIFT_FILES)
 	$(call say,clang-format)
@@ -160,11 +164,13 @@ $(STAMPS)/demo: examples/requirements.txt | $(STAMPS)/venv
 	$(PIP) --requirement $<
 	touch $@
 
+$(STAMPS)/frameworks: $(STAMPS)/torch
+
 $(STAMPS)/%: requirements/%.txt | $(STAMPS)/venv
 	$(PIP) --requirement $<
 	touch $@
 
-# The tests need no more than the build for CPUs; where that one is not to be had, the default build does.
+# Tests and mypy need no more than the build for CPUs; where that one is not to be had, the default build does.
 $(STAMPS)/torch: Makefile | $(STAMPS)/venv
 	$(PIP) "$(TORCH)+cpu" || { echo "No CPU build of $(TORCH) to be had: installing the default one, which is larger"; $(PIP) "$(TORCH)"; }
 	touch $@

@@ -1,0 +1,201 @@
+"""Losses over pairs: the extension's call as an autograd function, and as an operator for torch.compile."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import _core
+from ._backward import apply, differentiable_once
+from ._operators import Operator
+from ._tensors import lend, lend_mask, number_or_array
+
+_AOT_UNPAIRED = 9  # as swiftdpo_loss_type counts
+
+
+class PairInputs(NamedTuple):
+    """The tensors of a call, on the host; fractions in one type. Gradients are had up to `tie_strength`."""
+
+    policy_chosen_logps: Tensor
+    policy_rejected_logps: Tensor
+    ref_chosen_logps: Tensor | None
+    ref_rejected_logps: Tensor | None
+    beta: Tensor | None = None
+    margin: Tensor | None = None
+    sft_logps: Tensor | None = None
+    tie_strength: Tensor | None = None
+    weights: Tensor | None = None
+    soft_labels: Tensor | None = None
+    reward_gaps: Tensor | None = None
+    chosen_lengths: Tensor | None = None
+    rejected_lengths: Tensor | None = None
+    sft_lengths: Tensor | None = None
+    ties: Tensor | None = None
+
+
+class PairOptions(NamedTuple):
+    """What is no tensor, in the order of the operator's arguments."""
+
+    beta: float
+    margin: float | None
+    label_smoothing: float
+    reduction: str
+    nonfinite: str
+    loss_types: tuple[int, ...]
+    loss_weights: tuple[float, ...] | None
+    f_divergence: int
+    reference_free: bool
+    f_alpha_divergence_coef: float
+    discopop_tau: float
+    tie_strength: float
+    reward_scale: float
+    alphapo_alpha: float
+
+
+def evaluate(inputs: PairInputs, options: PairOptions, more: bool) -> tuple[Any, ...]:
+    """The extension's results, as `swiftdpo.dpo_loss` has them."""
+    mixture = None
+    if more or options[5:9] != ((0,), None, 0, False) or inputs.tie_strength is not None:
+        mixture = (
+            *options[5:11],
+            options.tie_strength if inputs.tie_strength is None else inputs.tie_strength.item(),
+            *options[12:],
+            lend(inputs.reward_gaps),
+            lend(inputs.sft_logps),
+            lend(inputs.chosen_lengths),
+            lend(inputs.rejected_lengths),
+            lend(inputs.sft_lengths),
+            lend_mask(inputs.ties, "ties"),
+            more,
+        )
+    return _core.dpo_loss(
+        lend(inputs[0]),  # type: ignore[arg-type]
+        lend(inputs[1]),  # type: ignore[arg-type]
+        lend(inputs[2]),
+        lend(inputs[3]),
+        number_or_array(inputs.beta, options.beta),
+        number_or_array(inputs.margin, options.margin),
+        lend(inputs.weights),
+        lend(inputs.soft_labels),
+        options.label_smoothing,
+        options.reduction,  # type: ignore[arg-type]
+        options.nonfinite,  # type: ignore[arg-type]
+        mixture,
+    )
+
+
+def _couples(inputs: PairInputs, options: PairOptions) -> bool:
+    """Whether a pair's loss has a part in other pairs' gradients, or in one that all share."""
+    if options.reduction != "none":
+        return False
+    return _AOT_UNPAIRED in options.loss_types or inputs.tie_strength is not None
+
+
+def _all_gradients(inputs: PairInputs, options: PairOptions) -> list[Tensor]:
+    """By the differentiable inputs, in their order."""
+    results = evaluate(inputs, options, True)
+    return [torch.as_tensor(results[i]) for i in (2, 3, 7, 8, 9, 10, 11, 13)]
+
+
+def _reweighted(inputs: PairInputs, options: PairOptions, grad_loss: Tensor) -> list[Tensor]:
+    """Gradients of the sum of losses times `grad_loss`: its positive and negative part are pairs' weights."""
+    if not bool(torch.isfinite(grad_loss).all()):
+        gradients = _all_gradients(inputs, options)
+        return [torch.full_like(gradient, torch.nan) for gradient in gradients]
+    parts = []
+    for sign in (1, -1):
+        weights = (sign * grad_loss).clamp(min=0).to(inputs.policy_chosen_logps.dtype)
+        weights = weights if inputs.weights is None else weights * inputs.weights
+        parts.append(_all_gradients(inputs._replace(weights=weights), options._replace(reduction="sum")))
+    return [positive - negative for positive, negative in zip(*parts, strict=True)]
+
+
+def gradients(inputs: PairInputs, options: PairOptions, grad_loss: Tensor) -> list[Tensor]:
+    """d objective / d each differentiable input, given d objective / d loss; (0,) for one that is None."""
+    if _couples(inputs, options):
+        scaled = _reweighted(inputs, options, grad_loss)
+    else:
+        scaled = [gradient * grad_loss for gradient in _all_gradients(inputs, options)]
+    none = inputs.policy_chosen_logps.new_empty(0)
+    return [
+        none.clone() if x is None else gradient.to(x.dtype).sum_to_size(x.shape)
+        for x, gradient in zip(inputs, scaled, strict=False)
+    ]
+
+
+def _loss_tensor(results: tuple[Any, ...]) -> Tensor:
+    loss = results[0]
+    return torch.from_numpy(loss if type(loss) is np.ndarray else np.array(loss, results[1].dtype))
+
+
+class _PairLoss(torch.autograd.Function):
+    """Inputs, options and an empty list to the loss; the rewards, without gradient, go into the list."""
+
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> Tensor:
+        *tensors, options, rewards = arguments
+        inputs = PairInputs._make(tensors)
+        results = evaluate(inputs, options, False)
+        rewards += results[4], results[5]
+        if True in ctx.needs_input_grad[2:] or _couples(inputs, options):
+            ctx.save_for_backward(*inputs)
+            ctx.options = options
+        else:
+            ctx.options = None
+            ctx.gradients = results[2], results[3]
+        return _loss_tensor(results)
+
+    @staticmethod
+    def backward(ctx: Any, grad_loss: Tensor) -> Any:
+        scaled: list[Tensor | None]
+        if ctx.options is not None:
+            scaled = list(gradients(PairInputs._make(ctx.saved_tensors), ctx.options, grad_loss))
+            scaled = [
+                gradient if wanted else None
+                for gradient, wanted in zip(scaled, ctx.needs_input_grad, strict=False)
+            ]
+        else:
+            chosen, rejected = ctx.gradients
+            wants_chosen, wants_rejected, *_ = ctx.needs_input_grad
+            scaled = [
+                torch.from_numpy(chosen) * grad_loss if wants_chosen else None,
+                torch.from_numpy(rejected) * grad_loss if wants_rejected else None,
+            ]
+        if torch.is_grad_enabled():
+            scaled = differentiable_once(scaled)
+        return *scaled, *_PADDING[len(scaled) :]
+
+
+_PADDING = (None,) * (len(PairInputs._fields) + 2)
+
+
+def _forward(inputs: PairInputs, options: PairOptions) -> list[Tensor]:
+    results = evaluate(inputs, options, False)
+    return [_loss_tensor(results).clone(), torch.from_numpy(results[4]), torch.from_numpy(results[5])]
+
+
+def _fake(inputs: PairInputs, options: PairOptions) -> list[Tensor]:
+    pairs = inputs.policy_chosen_logps
+    loss = torch.empty_like(pairs) if options.reduction == "none" else pairs.new_empty(())
+    return [loss, torch.empty_like(pairs), torch.empty_like(pairs)]
+
+
+_operator = Operator(
+    "pair_loss",
+    PairInputs,
+    PairOptions,
+    forward=_forward,
+    fake=_fake,
+    gradients=gradients,
+    differentiable=8,
+)
+
+
+def pair_loss(inputs: PairInputs, options: PairOptions) -> tuple[Tensor, ...]:
+    """Loss, and rewards of both responses."""
+    if torch.compiler.is_compiling():
+        return _operator(inputs, options)
+    rewards: list[Any] = []
+    loss = apply(_PairLoss, *inputs, options, rewards)
+    return loss, torch.from_numpy(rewards[0]), torch.from_numpy(rewards[1])
