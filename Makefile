@@ -26,13 +26,13 @@ LIBRARY     := .build/library.stamp
 # Symbolic links (the kernels' other folders) lead to files that are listed already.
 SWIFT_FILES   := $(shell find Package.swift Sources Tests examples -name '*.swift' -type f)
 LIBRARY_FILES := $(filter-out Tests/% examples/%,$(SWIFT_FILES)) $(shell find include Sources -type f -not -name '*.swift')
-BINDING_FILES := $(wildcard $(addprefix bindings/python/,*.py *.toml *.md src/*.[ch] src/third_party/* swiftdpo/*.py* swiftdpo/*/*.py))
+BINDING_FILES := $(wildcard $(addprefix bindings/python/,*.py *.toml *.md src/*.[ch] src/xla/*.[ch] src/third_party/* src/third_party/*/* swiftdpo/*.py* swiftdpo/*/*.py))
 C_FILES       := $(shell find include Sources Tests bindings/python/src benchmarks examples -name '*.[ch]' -type f) $(wildcard include/*.hpp Tests/*/*.cpp examples/cpp/*.cpp)
 
 say = @printf '\n--- %s\n' "$(1)"
 
 TIDY            := $(BIN)/clang-tidy --quiet
-PYTHON_INCLUDES  = $(shell $(BIN)/python -c "import numpy, sysconfig; print('-isystem', sysconfig.get_path('include'), '-isystem', numpy.get_include())")
+PYTHON_INCLUDES  = $(shell $(BIN)/python -c "import numpy, sysconfig; print('-isystem', sysconfig.get_path('include'), '-isystem', numpy.get_include(), '-isystem bindings/python/src/third_party')")
 
 ##@ Use
 
@@ -85,7 +85,8 @@ test-python: $(STAMPS)/package $(STAMPS)/demo $(STAMPS)/test $(STAMPS)/torch ## 
 	$(BIN)/python -m pytest
 
 .PHONY: test-frameworks
-test-frameworks: $(STAMPS)/package $(STAMPS)/test $(STAMPS)/torch $(STAMPS)/frameworks ## PyTorch and TRL on top of the package
+test-frameworks: $(STAMPS)/package $(STAMPS)/test $(STAMPS)/torch $(STAMPS)/frameworks ## PyTorch, TRL, JAX and the like on top of the package
+	$(BIN)/mypy
 	$(BIN)/python -m pytest bindings/python/tests/frameworks
 
 .PHONY: test-exhaustive
@@ -115,7 +116,7 @@ lint: $(STAMPS)/lint $(STAMPS)/torch ## Check every formatter's and linter's opi
 	$(TIDY) $(wildcard Tests/Cpp/*.cpp) -- -std=c++20 -Iinclude
 	$(TIDY) $(wildcard examples/c/*.c) -- -std=c11 -Iinclude
 	$(TIDY) $(wildcard Sources/C*/*.c) -- -std=gnu11 -ISources/CPlatform/include -ISources/CKernelChoice/include
-	$(TIDY) $(wildcard bindings/python/src/*.c) -- -std=c11 -DPy_LIMITED_API=0x030B0000 -Iinclude $(PYTHON_INCLUDES)
+	$(TIDY) $(wildcard bindings/python/src/*.c bindings/python/src/xla/*.c) -- -std=c11 -DPy_LIMITED_API=0x030B0000 -Iinclude $(PYTHON_INCLUDES)
 	$(call say,ruff)
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/ruff check --quiet .

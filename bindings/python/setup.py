@@ -1,4 +1,4 @@
-"""Builds libswiftdpo with SwiftPM, the extension with the C compiler, and puts the two side by side.
+"""Builds libswiftdpo with SwiftPM, the extensions with the C compiler, and puts them side by side.
 
 Switches, all in the environment:
   SWIFTDPO_LIBRARY_DIR  folder of a libswiftdpo.so to bundle, instead of building one
@@ -56,7 +56,7 @@ def swift_library() -> Path:
 
 
 class BuildWithLibrary(build_ext):
-    """Builds the library, links the extension against it, and puts it beside it under its SONAME."""
+    """Builds the library, links the extensions against it, and puts it beside them under its SONAME."""
 
     def finalize_options(self) -> None:
         super().finalize_options()
@@ -80,21 +80,30 @@ link_flags = [flag for flag in flags if flag.startswith("-fsanitize")]
 if os.environ.get("SWIFTDPO_DEBUG") == "1":
     flags += ["-O0", "-g", "-UNDEBUG"]
 
+
+def extension(name: str, sources: list[Path], depends: list[str]) -> Extension:
+    return Extension(
+        f"swiftdpo.{name}",
+        sources=sorted(str(path.relative_to(HERE)) for path in sources),
+        depends=[*depends, os.path.relpath(HEADER, HERE)],
+        include_dirs=[os.path.relpath(HEADER.parent, HERE), "src/third_party", numpy.get_include()],
+        define_macros=[("Py_LIMITED_API", "0x030B0000")] if STABLE_ABI else [],
+        py_limited_api=STABLE_ABI,
+        extra_compile_args=flags,
+        extra_link_args=link_flags,
+        runtime_library_dirs=["$ORIGIN"],
+    )
+
+
+SOURCES = HERE / "src"
+
 setup(
     version=VERSION,
     cmdclass={"build_ext": BuildWithLibrary},
     options={"bdist_wheel": {"py_limited_api": "cp311"}} if STABLE_ABI else {},
     ext_modules=[
-        Extension(
-            "swiftdpo._core",
-            sources=sorted(str(path.relative_to(HERE)) for path in (HERE / "src").glob("*.c")),
-            depends=["src/core.h", "src/third_party/dlpack.h", os.path.relpath(HEADER, HERE)],
-            include_dirs=[os.path.relpath(HEADER.parent, HERE), numpy.get_include()],
-            define_macros=[("Py_LIMITED_API", "0x030B0000")] if STABLE_ABI else [],
-            py_limited_api=STABLE_ABI,
-            extra_compile_args=flags,
-            extra_link_args=link_flags,
-            runtime_library_dirs=["$ORIGIN"],
-        )
+        extension("_core", [*SOURCES.glob("*.c")], ["src/core.h", "src/third_party/dlpack.h"]),
+        # The same calls for XLA. It needs no part of JAX: XLA hands over a table of its functions.
+        extension("_xla", [*SOURCES.glob("xla/*.c")], ["src/xla/frame.h", "src/third_party/xla/ffi_c_api.h"]),
     ],
 )

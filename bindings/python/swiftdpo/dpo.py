@@ -36,8 +36,8 @@ LossType: TypeAlias = Literal[
 FDivergence: TypeAlias = Literal["reverse_kl", "forward_kl", "js_divergence", "alpha_divergence"]
 
 # As swiftdpo_loss_type and swiftdpo_f_divergence count.
-_LOSS_TYPES = {name: number for number, name in enumerate(get_args(LossType))}
-_F_DIVERGENCES = {name: number for number, name in enumerate(get_args(FDivergence))}
+LOSS_TYPES = {name: number for number, name in enumerate(get_args(LossType))}
+F_DIVERGENCES = {name: number for number, name in enumerate(get_args(FDivergence))}
 
 
 class PairMetrics(NamedTuple):
@@ -154,17 +154,17 @@ def mixture(
     if not names:
         raise ValueError("loss_type is empty; expected at least one loss")
     for name in names:
-        if name not in _LOSS_TYPES:
-            raise ValueError(f"loss_type is {name!r}; expected one of {', '.join(map(repr, _LOSS_TYPES))}")
-    if f_divergence_type not in _F_DIVERGENCES:
+        if name not in LOSS_TYPES:
+            raise ValueError(f"loss_type is {name!r}; expected one of {', '.join(map(repr, LOSS_TYPES))}")
+    if f_divergence_type not in F_DIVERGENCES:
         raise ValueError(
             f"f_divergence_type is {f_divergence_type!r}; "
-            f"expected one of {', '.join(map(repr, _F_DIVERGENCES))}"
+            f"expected one of {', '.join(map(repr, F_DIVERGENCES))}"
         )
     return (
-        tuple(_LOSS_TYPES[name] for name in names),
+        tuple(LOSS_TYPES[name] for name in names),
         None if loss_weights is None else tuple(loss_weights),
-        _F_DIVERGENCES[f_divergence_type],
+        F_DIVERGENCES[f_divergence_type],
         bool(reference_free),
         f_alpha_divergence_coef,
         discopop_tau,

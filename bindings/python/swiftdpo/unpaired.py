@@ -10,7 +10,7 @@ KTOEstimator: TypeAlias = Literal["global", "batch_means", "clamped_means", "non
 _ESTIMATORS = {
     name: number for number, name in enumerate(get_args(KTOEstimator))
 }  # as swiftdpo_kto_estimator counts
-_LOSS_TYPES = {"kto": 0, "apo_zero_unpaired": 1, "bco": 2}  # as swiftdpo_unpaired_loss_type counts
+LOSS_TYPES = {"kto": 0, "apo_zero_unpaired": 1, "bco": 2}  # as swiftdpo_unpaired_loss_type counts
 
 
 class KTOBaseline(NamedTuple):
@@ -150,7 +150,7 @@ def _loss(
         beta,
         weights,
         as_mask(desirable, "desirable"),
-        _LOSS_TYPES[loss_type],
+        LOSS_TYPES[loss_type],
         reduction,
         nonfinite,
         desirable_weight,

@@ -1,0 +1,33 @@
+"""swiftdpo for JAX: losses over preferences, differentiated by JAX's own transformations.
+
+- `dpo_loss`: pairs of responses, one preferred; all losses of `swiftdpo.dpo_loss`, alone or mixed
+- `kto_loss`, `bco_loss`: single responses, desirable or not
+- `plackett_luce_loss`: ranked lists of responses
+- `sequence_logps`: logits to log-probabilities of whole responses
+
+Arguments are those of the functions of the same names in `swiftdpo`, which explain them, and results are
+the same bits. Each works under `jax.jit`, `jax.grad` and `jax.vmap`. Gradients are those that the library
+computes beside the loss: reverse mode, once; second derivatives and `jax.jvp` are refused by JAX.
+
+On CPUs XLA calls the library itself (`implementation`). On other devices the host is called back:
+log-probabilities are a small transfer, logits a large one.
+"""
+
+from ._calls import implementation
+from ._logps import SequenceLogps, sequence_logps
+from ._pairs import PairLoss, dpo_loss
+from ._rankings import RankingLoss, plackett_luce_loss
+from ._unpaired import ResponseLoss, bco_loss, kto_loss
+
+__all__ = [
+    "PairLoss",
+    "RankingLoss",
+    "ResponseLoss",
+    "SequenceLogps",
+    "bco_loss",
+    "dpo_loss",
+    "implementation",
+    "kto_loss",
+    "plackett_luce_loss",
+    "sequence_logps",
+]
