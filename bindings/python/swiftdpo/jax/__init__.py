@@ -13,15 +13,20 @@ On CPUs XLA calls the library itself (`implementation`). On other devices the ho
 log-probabilities are a small transfer, logits a large one.
 """
 
+try:
+    import jax as _jax  # noqa: F401
+except ImportError as error:
+    raise ImportError("swiftdpo.jax needs JAX: pip install 'swiftdpo[jax]'") from error
+
 from ._calls import implementation
 from ._logps import SequenceLogps, sequence_logps
 from ._pairs import PairLoss, dpo_loss
-from ._rankings import RankingLoss, plackett_luce_loss
+from ._rankings import PlackettLuceLoss, plackett_luce_loss
 from ._unpaired import ResponseLoss, bco_loss, kto_loss
 
 __all__ = [
     "PairLoss",
-    "RankingLoss",
+    "PlackettLuceLoss",
     "ResponseLoss",
     "SequenceLogps",
     "bco_loss",

@@ -14,7 +14,7 @@ from ._enums import FIRST_CHOICES, NONFINITE, REDUCTIONS, TIES, UNLISTED
 from ._heads import Head, as_integers, as_reals, check_shapes, loss, number_or_array, refuse_bad_options
 
 
-class RankingLoss(NamedTuple):
+class PlackettLuceLoss(NamedTuple):
     """What `plackett_luce_loss` returns. Gradients go through `loss` alone."""
 
     loss: jax.Array
@@ -81,7 +81,7 @@ def plackett_luce_loss(
     tie_strengths: Any | None = None,
     reduction: Reduction = "mean",
     nonfinite: Nonfinite = "propagate",
-) -> RankingLoss:
+) -> PlackettLuceLoss:
     """Negative log-likelihood of rankings: `swiftdpo.plackett_luce_loss`, which explains it, for JAX.
 
     Differentiable (reverse mode, once) by `policy_logps` and `ref_logps`. Array arguments may be traced; the
@@ -132,4 +132,4 @@ def plackett_luce_loss(
     outputs = loss(HEAD, tuple(sorted(options.items())), arrays)
     if single:
         outputs = {"loss": outputs["loss"].reshape(()), "rewards": outputs["rewards"][0]}
-    return RankingLoss(**outputs)
+    return PlackettLuceLoss(**outputs)

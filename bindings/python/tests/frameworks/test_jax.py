@@ -250,7 +250,7 @@ def test_rankings_have_the_bits_of_the_numpy_call(options, dtype):
     out, pull = jax.vjp(lambda x, y: sj.plackett_luce_loss(x, y, 0.2, **options), logps, ref)
     expected = swiftdpo.plackett_luce_loss(logps, ref, 0.2, **options)
     assert same(out.loss, expected.loss) and same(out.rewards, expected.rewards)
-    by_policy, by_ref = pull(sj.RankingLoss(jnp.ones_like(out.loss), jnp.ones_like(out.rewards)))
+    by_policy, by_ref = pull(sj.PlackettLuceLoss(jnp.ones_like(out.loss), jnp.ones_like(out.rewards)))
     assert same(by_policy, expected.grad_policy_logps)
     assert same(by_ref, -expected.grad_policy_logps)
 
