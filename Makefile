@@ -67,6 +67,28 @@ bench: $(STAMPS)/package $(STAMPS)/demo $(STAMPS)/test $(STAMPS)/torch $(STAMPS)
 bench-quick: $(STAMPS)/package $(STAMPS)/demo $(STAMPS)/test $(STAMPS)/torch $(STAMPS)/bench ## The same in three minutes, into build/benchmarks
 	$(BIN)/python benchmarks/run.py --quick --out build/benchmarks
 
+# The wheel's files bear the time of the last commit, so that two builds are the same bytes.
+WHEEL_TIME = $(shell git log -1 --format=%ct 2> /dev/null || echo 1)
+
+.PHONY: wheel
+wheel: $(LIBRARY) $(STAMPS)/wheel ## Build a wheel into build/wheel, for Python from 3.11 on and old Linux systems
+	rm -rf build/wheel build/wheel-unrepaired bindings/python/build
+	SOURCE_DATE_EPOCH=$(WHEEL_TIME) SWIFTDPO_LIBRARY_DIR=$(abspath $(LIBRARY_DIR)) $(BIN)/python -m pip wheel --quiet \
+	  --disable-pip-version-check --no-deps --wheel-dir build/wheel-unrepaired ./bindings/python
+	SOURCE_DATE_EPOCH=$(WHEEL_TIME) PATH="$(abspath $(BIN)):$$PATH" $(BIN)/auditwheel repair --strip \
+	  --wheel-dir build/wheel build/wheel-unrepaired/*.whl
+	@stat --format='%n: %s bytes' build/wheel/*.whl
+
+.PHONY: docs
+docs: $(STAMPS)/package $(STAMPS)/docs ## The reference of the C and the Python interface, into build/docs
+	@command -v doxygen > /dev/null || { echo "missing doxygen"; exit 1; }
+	rm -rf build/docs
+	mkdir -p build/docs
+	SWIFTDPO_VERSION=$$($(BIN)/python -c "import swiftdpo; print(swiftdpo.__version__)") doxygen docs/api/Doxyfile
+	$(BIN)/python -W error -m pdoc --docformat numpy --no-search --output-directory build/docs/python swiftdpo
+	$(BIN)/python docs/api/complete.py
+	@echo "build/docs/c/index.html, build/docs/python/swiftdpo.html"
+
 ##@ Check
 
 .PHONY: test
@@ -97,6 +119,10 @@ test-exhaustive: ## The elementary functions over every float (EVERY=n: over eve
 .PHONY: test-reproducible
 test-reproducible: $(LIBRARY) ## A clean build in another folder gives the same bytes
 	MAKEFLAGS= tools/check-reproducible.sh
+
+.PHONY: test-wheel
+test-wheel: wheel ## The wheel in an environment of its own, without Swift
+	tools/check-wheel.sh $(PYTHON) build/wheel/*.whl
 
 .PHONY: test-arm64
 test-arm64: $(LIBRARY) ## The arm64 build under qemu: the C tests, and the same bits
@@ -133,6 +159,10 @@ format: $(STAMPS)/lint ## Rewrite the sources as the formatters want them
 	$(BIN)/ruff format --quiet .
 
 ##@ Housekeeping
+
+.PHONY: abi
+abi: ## Write the binary interface anew, which tests compare with: before a release of another ABI version alone
+	tools/abi.sh dump include/swiftdpo.h Tests/ABI/libswiftdpo.abi
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed here

@@ -55,6 +55,8 @@ let package = Package(
       linkerSettings: [
         .linkedLibrary("m"),
         .unsafeFlags([
+          // Swift's own linker: the same on every machine.
+          "-use-ld=lld",
           "-Xlinker", "-soname=libswiftdpo.so.0",
           "-Xlinker", "--version-script=\(Context.packageDirectory)/Sources/SwiftDPO/exports.map",
           "-Xlinker", "--gc-sections", "-Xlinker", "--strip-debug",

@@ -18,8 +18,10 @@ mapfile -t roots < <(sed 's/^/--undefined=/' "$work/exports")
 # linker would lay groups of one name together, those of a program's own Embedded Swift among them.
 ld -r --gc-sections --force-group-allocation --strip-debug "${roots[@]}" \
   @"$folder/swiftdpo.product/Objects.LinkFileList" -o "$work/all.o"
+# A program without shared libraries finds libc's functions by their plain names (see old_glibc.h).
+nm --format=posix --undefined-only "$work/all.o" | sed -n 's/^\(\([^@ ]*\)@[^ ]*\) .*/\1 \2/p' > "$work/versioned"
 # What the compiler notes for a linker that would know Swift is of no use in C.
-objcopy --keep-global-symbols="$work/exports" --remove-section=.swift1_autolink_entries --remove-section=.swift_modhash \
+objcopy --keep-global-symbols="$work/exports" --redefine-syms="$work/versioned" --remove-section=.swift1_autolink_entries --remove-section=.swift_modhash \
   "$work/all.o" "$work/swiftdpo.o"
 strip --strip-unneeded "$work/swiftdpo.o"
 

@@ -9,7 +9,11 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "old_glibc.h"
 #include "platform.h"
+
+OLD_GLIBC(pthread_create);
+OLD_GLIBC(pthread_sigmask);
 
 enum { most_workers = 1023 };
 

@@ -1,7 +1,5 @@
 """The partition function, estimated from rewards of responses that were sampled from the reference."""
 
-from __future__ import annotations
-
 import warnings
 from statistics import NormalDist
 from typing import NamedTuple
@@ -67,7 +65,7 @@ class LogPartitionAccumulator:
         """Adds samples, which lie along the last axis. All samples of a prompt are of one beta."""
         self.state = _core.partition_add(self.state, rewards, beta)
 
-    def merge(self, other: LogPartitionAccumulator) -> None:
+    def merge(self, other: "LogPartitionAccumulator") -> None:
         """Adds the samples of another accumulator of the same shape."""
         self.state = _core.partition_merge(self.state, other.state)
 
