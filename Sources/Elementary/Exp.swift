@@ -27,6 +27,59 @@ import CPlatform
   let r = n.fma(F64x8(repeating: -ln2Low), high)
   let lost = n.fma(F64x8(repeating: -ln2Low), high - r)
 
+  let power = 1 + (expTail(r).fma(r * r, lost) + r)
+
+  // 2^n in two factors: n reaches from below the smallest exponent to above the largest.
+  let half = n.fma(F64x8(repeating: 0.5), rounder)
+  return power * powerOfTwo(half) * powerOfTwo(shifted - (half - rounder))
+}
+
+/// e^x to about 56 bits, as two halves, for an argument of about 106 bits.
+///
+/// Edge cases: 0 below -740; NaN stays NaN. Arguments above 709 are outside its domain.
+/// Postcondition: within 0.1 ulp of a double where the result is above 1e-290.
+@_transparent public func expOfPair(_ x: DoubleDouble) -> DoubleDouble {
+  platform_has_fma() ? expOfPairInlined(x) : expOfPairShared(x)
+}
+
+@inline(never) public func expOfPairShared(_ x: DoubleDouble) -> DoubleDouble { expOfPairInlined(x) }
+
+@_transparent public func expOfPairInlined(_ x: DoubleDouble) -> DoubleDouble {
+  let vanishes = x.high .< -740
+  let bounded = x.high.atLeast(-740)
+  let shifted = bounded.fma(F64x8(repeating: 0x1.71547652b82fep0), rounder)
+  let n = shifted - rounder
+  let high = n.fma(F64x8(repeating: -ln2High), bounded)
+  let r = n.fma(F64x8(repeating: -ln2Low), high)
+  let lost = n.fma(F64x8(repeating: -ln2Low), high - r) + x.low
+  // e^r - 1 = r + rest, and 1 + that: what each of the two sums rounds off is kept.
+  let rest = expTail(r) * (r * r)
+  let excess = r + rest
+  let sum = 1 + excess
+  let low = sum.fma(lost, (excess - (sum - 1)) + (rest - (excess - r)))
+  let half = n.fma(F64x8(repeating: 0.5), rounder)
+  let (first, second) = (powerOfTwo(half), powerOfTwo(shifted - (half - rounder)))
+  let zero = DoubleDouble(F64x8(repeating: 0))
+  return zero.selected(vanishes, else: DoubleDouble(high: sum * first * second, low: low * first * second))
+}
+
+/// e^x for |x| <= 600, within some 100 ulp where that is large: enough for results in single precision.
+@_transparent public func expForSingle(_ x: F64x8) -> F64x8 {
+  platform_has_fma() ? expForSingleInlined(x) : expForSingleShared(x)
+}
+
+@inline(never) public func expForSingleShared(_ x: F64x8) -> F64x8 { expForSingleInlined(x) }
+
+@_transparent public func expForSingleInlined(_ x: F64x8) -> F64x8 {
+  let shifted = x.fma(F64x8(repeating: 0x1.71547652b82fep0), rounder)
+  let r = (shifted - rounder).fma(F64x8(repeating: -0x1.62e42fefa39efp-1), x)
+  let power = 1 + expTail(r).fma(r * r, r)
+  let bits = unsafeBitCast(power, to: SIMD8<UInt64>.self) &+ (unsafeBitCast(shifted, to: SIMD8<UInt64>.self) &<< 52)
+  return unsafeBitCast(bits, to: F64x8.self)
+}
+
+/// (e^r - 1 - r) / r^2 for |r| <= ln 2 / 2.
+@_transparent public func expTail(_ r: F64x8) -> F64x8 {
   var tail = F64x8(repeating: 2.5000072292151244e-08)
   tail = tail.fma(r, 2.7630233914958636e-07)
   tail = tail.fma(r, 2.7557586266408486e-06)
@@ -36,12 +89,7 @@ import CPlatform
   tail = tail.fma(r, 0.008333333333494333)
   tail = tail.fma(r, 0.041666666666530267)
   tail = tail.fma(r, 0.16666666666666413)
-  tail = tail.fma(r, 0.5000000000000011)
-  let power = 1 + (tail.fma(r * r, lost) + r)
-
-  // 2^n in two factors: n reaches from below the smallest exponent to above the largest.
-  let half = n.fma(F64x8(repeating: 0.5), rounder)
-  return power * powerOfTwo(half) * powerOfTwo(shifted - (half - rounder))
+  return tail.fma(r, 0.5000000000000011)
 }
 
 /// 2^n for the integer n that was rounded by adding `rounder`; n in -1022...1023.

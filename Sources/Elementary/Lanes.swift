@@ -98,3 +98,8 @@ extension SIMD8 where Scalar == Double {
     return pair[1] > pair[0] ? pair[1] : pair[0]
   }
 }
+
+extension SIMDMask where Storage == SIMD8<Int64> {
+  /// Whether it is set in any lane.
+  @_transparent public var hasAny: Bool { platform_any(unsafeBitCast(self, to: SIMD8<Int64>.self)) }
+}

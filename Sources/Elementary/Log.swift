@@ -94,6 +94,30 @@ import CPlatform
   return logarithm + (lost / sum).orZero
 }
 
+/// log s for a share s in (0, 1] of about 106 bits whose complement 1 - s is known as well: near 1 the complement has the
+/// digits, elsewhere s itself. Subnormal shares are outside its domain; NaN stays NaN.
+/// Postcondition: within 2 ulp.
+@_transparent public func log(ofShare s: DoubleDouble, complement: F64x8) -> F64x8 {
+  platform_has_fma() ? logOfShareInlined(s, complement) : logOfShareShared(s, complement)
+}
+
+@inline(never) public func logOfShareShared(_ s: DoubleDouble, _ complement: F64x8) -> F64x8 {
+  logOfShareInlined(s, complement)
+}
+
+@_transparent public func logOfShareInlined(_ s: DoubleDouble, _ complement: F64x8) -> F64x8 {
+  let near = complement .< 0.25
+  let zero = F64x8(repeating: 0)
+  let bits = unsafeBitCast(s.high, to: SIMD8<UInt64>.self) &+ (0x3ff0_0000_0000_0000 &- 0x3fe6_a09e_667f_3bcd)
+  let significand = unsafeBitCast((bits & 0x000f_ffff_ffff_ffff) &+ 0x3fe6_a09e_667f_3bcd, to: F64x8.self)
+  let exponent = bits &>> 52
+  let k = unsafeBitCast(exponent | 0x4330_0000_0000_0000, to: F64x8.self) - (0x1p52 + 1023)
+  let low = s.low * unsafeBitCast((2046 &- exponent) &<< 52, to: F64x8.self)
+  let result = log1pReduced(
+    (-complement).selected(near, else: (significand - 1) + low), exponent: zero.selected(near, else: k))
+  return result.selected(complement .== complement, else: complement)
+}
+
 /// log s for a share s in [0, 1] whose complement 1 - s is known as well: near 1 the complement has the digits.
 @_transparent public func log(ofShare s: F64x8, complement: F64x8, _ logarithm: F64x8) -> F64x8 {
   let near = complement .< 0.25

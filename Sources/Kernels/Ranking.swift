@@ -1,128 +1,133 @@
 import Elementary
 import Preference
 
-/// Losses and gradients of ranked groups, eight groups at a time, each in its lane. Returns the sum of their losses.
+/// Losses and gradients of ranked groups, eight groups at a time, each in its lane; long groups one at a time, each in all
+/// eight. Returns the sum of their losses.
 func ranking(
   _ pointer: UnsafePointer<RankingJob>, _ range: Range<Int>, _ workspace: RankingWorkspace
 ) -> FixedOrderSum {
   let job = pointer.pointee
-  let hasStageWeights = job.hasStageWeights
   if !job.isPlain { workspace.plan.prepare(capacity: workspace.capacity) }
   var sum = FixedOrderSum()
   var start = range.lowerBound
   while start < range.upperBound {
     let left = range.upperBound - start
     let lanes = left < 8 ? left : 8
+    func load(_ array: UnsafeRawPointer?, otherwise: Double) -> F64x8 {
+      guard let array else { return F64x8(repeating: otherwise) }
+      return job.type.load(array, start, count: lanes, filler: otherwise)
+    }
+    let beta = load(job.betas, otherwise: job.beta)
+    let weight = load(job.weights, otherwise: 1)
     let block = RankingBlock(pointer, first: start, lanes: lanes, plan: workspace.plan)
-    start += 8
-
-    block.gather(job.policy, workspace.policy)
-    block.gather(job.reference, workspace.reference)
-    if job.direction != nil { block.gather(job.direction, workspace.direction) }
-    let beta = block.load(job.betas, otherwise: job.beta)
-    let weight = block.load(job.weights, otherwise: 1)
-    let loss = backward(job, block, workspace, beta: beta, hasStageWeights) * weight
-    if let losses = job.losses { job.type.store(loss, losses, block.first, count: lanes) }
+    var loss = F64x8(repeating: 0)
+    if block.steps > 0 { loss = rank(block, workspace, beta: beta, weight: weight) }
+    for lane in 0..<lanes where job.isCut(start + lane) {
+      let (beta, weight) = (F64x8(repeating: beta[lane]), F64x8(repeating: weight[lane]))
+      loss[lane] = rankLong(pointer, start + lane, workspace, beta: beta, weight: weight)
+    }
+    loss *= weight
+    if let losses = job.losses { job.type.store(loss, losses, start, count: lanes) }
     sum.add(lanes == 8 ? loss : loss.firstLanes(lanes))
-
-    forward(job, block, workspace, beta: beta, factor: weight * job.scale, hasStageWeights)
-    block.scatter(workspace.policy, job.gradPolicy)
-    block.scatter(workspace.reference, job.gradReference)
-    block.scatter(workspace.another, job.gradientWeights)
-    if job.direction != nil { block.scatter(workspace.direction, job.hessianProduct) }
+    start += 8
   }
   return sum
 }
 
-/// The backward pass. Returns the losses.
-///
-/// A loss is the sum of what the items are below the largest and of logarithms of sums. Where observed stages count
-/// once, sixteen logarithms are taken as that of one product, held as its excess over 1. Where they have weights, each
-/// is taken; of items that are tied, those after the first then have no sum of their own, but their distance from the
-/// first, step by step.
-@inline(never) private func backward(
-  _ job: RankingJob, _ block: RankingBlock, _ workspace: RankingWorkspace, beta: F64x8, _ hasStageWeights: Bool
+/// Eight groups, one in each lane; those that have to be, or gain nothing from less, in more than double precision.
+@inline(never) private func rank(
+  _ block: RankingBlock, _ workspace: RankingWorkspace, beta: F64x8, weight: F64x8
 ) -> F64x8 {
-  let zero = F64x8(repeating: 0)
-  let one = F64x8(repeating: 1)
-  if block.steps == 0 { return zero }
-  let (counts, opens) = (block.counts, block.opens)
-  let choosesWorst = job.choosesWorst
-  let hasDirection = job.direction != nil
-
-  var below = DoubleDouble(zero)
-  var logarithms = DoubleDouble(zero)
-  var product = zero
-  var current = LogRatio(policy: workspace.policy[0], reference: workspace.reference[0])
-  if choosesWorst { current = -current }
-  var suffix = PlackettLuceSuffix(last: current)
-  workspace.chosen[0] = one.selected(counts .> 0, else: zero)
-  workspace.another[0] = zero
-  var mean = PlackettLuceMean(last: workspace.direction[0])
-  if hasDirection { workspace.direction[0] = zero }
-
-  var step = 1
-  while step < block.steps {
-    let previous = current
-    current = LogRatio(policy: workspace.policy[step], reference: workspace.reference[step])
-    if choosesWorst { current = -current }
-    let takesPart = counts .> Double(step)
-    let (distance, stage) = suffix.prepend(current, beta: beta, where: takesPart)
-    workspace.chosen[step] = stage.chosen
-    workspace.another[step] = stage.another
-    if hasDirection { workspace.direction[step] = mean.prepend(workspace.direction[step], stage) }
-
-    if hasStageWeights {
-      let normalizers = workspace.plan.normalizers[step].selected(takesPart, else: zero)
-      let gaps = workspace.plan.gaps[step].selected(takesPart, else: zero)
-      let gap = current.rewardDifference(from: previous, beta: beta)
-      below = below.adding(distance * normalizers, where: normalizers .> 0).adding(gap * gaps, where: gaps .> 0)
-      logarithms = logarithms + normalizers * log1pOfPositive(suffix.others)
-    } else {
-      let isObserved = counts.selected(opens .<= Double(step), else: zero) .> Double(step)
-      below = below.adding(distance, where: isObserved)
-      product = (1 + product).fma(suffix.others.selected(isObserved, else: zero), product)
-      if step & 15 == 0 {
-        logarithms = logarithms + log1pOfPositive(product)
-        product = zero
-      }
-    }
-    step += 1
+  block.gather(block.job.pointee.policy, workspace.policy)
+  block.gather(block.job.pointee.reference, workspace.reference)
+  if block.job.pointee.type == .f64 || block.job.pointee.hasStageWeights || block.job.pointee.direction != nil {
+    return rankExactly(block, workspace, beta: beta, weight: weight)
   }
-  logarithms = logarithms + log1pOfPositive(product)
-  return below.high + (logarithms.high + (logarithms.low + below.low))
+  let range = ratios(block, workspace)
+  let single = range.isNarrow(beta: beta) .& (block.counts .> 2)
+  let lanes = bits(single)
+  var loss = F64x8(repeating: 0)
+  if lanes != bits(block.counts .> 0) { loss = rankExactly(block, workspace, beta: beta, weight: weight) }
+  if lanes == 0 { return loss }
+  return rankInSingle(block, workspace, range, beta: beta, weight: weight, lanes: lanes).selected(single, else: loss)
 }
 
-/// The forward pass: gradients replace what the workspace held of the policy and the reference, and the product with the
-/// Hessian replaces the direction.
-@inline(never) private func forward(
-  _ job: RankingJob, _ block: RankingBlock, _ workspace: RankingWorkspace, beta: F64x8, factor: F64x8,
-  _ hasStageWeights: Bool
-) {
-  let zero = F64x8(repeating: 0)
-  let one = F64x8(repeating: 1)
-  let (counts, opens) = (block.counts, block.opens)
-  let hasDirection = job.direction != nil
-  let slopes = beta * factor * (job.choosesWorst ? -1 : 1)
-  let curvatures = beta * (beta * factor)
-  var prefix = PlackettLucePrefix()
-  var step = block.steps
-  while step > 0 {
-    step -= 1
-    var normalizers = one.selected(opens .<= Double(step), else: zero)
-    var picks = normalizers
-    if hasStageWeights {
-      normalizers = workspace.plan.normalizers[step].selected(counts .> Double(step), else: zero)
-      picks = workspace.plan.picks[step].selected(counts .> Double(step), else: zero)
-    }
-    let stage = StageProbabilities(chosen: workspace.chosen[step], another: workspace.another[step])
-    if hasDirection {
-      let product = prefix.curvature(stage, normalizers: normalizers, excess: workspace.direction[step])
-      workspace.direction[step] = product * curvatures
-    }
-    let slope = prefix.slope(stage, normalizers: normalizers, picks: picks) * slopes
-    workspace.policy[step] = slope
-    workspace.reference[step] = -slope
-    workspace.another[step] = stage.another.selected(picks .> 0, else: zero)
+/// A long group, cut into eight runs where its scores lie near enough to each other.
+@inline(never) private func rankLong(
+  _ job: UnsafePointer<RankingJob>, _ group: Int, _ workspace: RankingWorkspace, beta: F64x8, weight: F64x8
+) -> Double {
+  let block = RankingBlock(job, group: group, isCut: true)
+  block.gather(job.pointee.policy, workspace.policy)
+  block.gather(job.pointee.reference, workspace.reference)
+  let range = ratios(block, workspace).joined
+  var sum = FixedOrderSum()
+  if job.pointee.type != .f64 && range.isNarrow(beta: beta).hasAny {
+    sum.add(rankInSingle(block, workspace, range, beta: beta, weight: weight, lanes: 255))
+  } else if range.isNear(beta: beta).hasAny {
+    sum.add(rankExactly(block, workspace, beta: beta, weight: weight))
+  } else {
+    return rank(RankingBlock(job, group: group, isCut: false), workspace, beta: beta, weight: weight)[0]
   }
+  return total(sum).high[0]
+}
+
+/// Bit l says whether lane l is set.
+private func bits(_ mask: SIMDMask<F64x8.MaskStorage>) -> Int {
+  var bits = 0
+  for lane in 0..<8 where mask[lane] { bits |= 1 << lane }
+  return bits
+}
+
+/// The smallest and the largest log-ratio of each lane.
+struct RatioRange {
+  var lowest: F64x8
+  var highest: F64x8
+
+  /// No two scores are too far apart for exponentials relative to one of them. False for NaN.
+  @inline(__always) func isNear(beta: F64x8) -> SIMDMask<F64x8.MaskStorage> { (highest - lowest) * beta .<= mostNats }
+
+  /// Scores are near enough to each other, and none is so large that a rounded log-ratio would show in single precision.
+  @inline(__always) func isNarrow(beta: F64x8) -> SIMDMask<F64x8.MaskStorage> {
+    let size = highest.selected(highest .> -lowest, else: -lowest)
+    return (highest - lowest) * beta .<= 2 * mostNats .& (size * beta .< 0x1p22)
+  }
+
+  /// Of all lanes together.
+  var joined: RatioRange {
+    RatioRange(
+      lowest: F64x8(repeating: -(-lowest).largest), highest: F64x8(repeating: highest.largest))
+  }
+}
+
+/// Log-ratios, rounded to a double, and where they lie; NaN where one is not finite.
+@inline(never) private func ratios(_ block: RankingBlock, _ workspace: RankingWorkspace) -> RatioRange {
+  var range = RatioRange(lowest: F64x8(repeating: .infinity), highest: F64x8(repeating: -.infinity))
+  let first = workspace.policy[0] - workspace.reference[0]
+  var spoiled = F64x8(repeating: 0)
+  var step = 0
+  while step < block.steps {
+    var ratio = workspace.policy[step] - workspace.reference[step]
+    if !block.isFull(step) { ratio = ratio.selected(block.counts .> Double(step), else: first) }
+    workspace.ratio[step] = ratio
+    range.lowest = ratio.selected(ratio .< range.lowest, else: range.lowest)
+    range.highest = ratio.selected(ratio .> range.highest, else: range.highest)
+    spoiled = spoiled + (ratio - ratio)
+    step &+= 1
+  }
+  range.highest = range.highest + spoiled
+  return range
+}
+
+/// In each lane the sum of those before it, or behind it.
+@inline(never) func exclusiveSums(_ sums: DoubleDouble, behind: Bool) -> DoubleDouble {
+  var result = DoubleDouble(F64x8(repeating: 0))
+  var running = DoubleDouble(F64x8(repeating: 0))
+  for index in 0..<8 {
+    let lane = behind ? 7 - index : index
+    result.high[lane] = running.high[0]
+    result.low[lane] = running.low[0]
+    running = running.plus(
+      DoubleDouble(high: F64x8(repeating: sums.high[lane]), low: F64x8(repeating: sums.low[lane])))
+  }
+  return result
 }

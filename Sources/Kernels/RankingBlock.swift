@@ -1,82 +1,150 @@
+import CPlatform
 import Elementary
 import Preference
 
-/// Eight ranked groups at work, one in each lane: the caller's numbers come in and go out here.
+/// Ranked groups at work: eight, one in each lane, or the eight runs that one long group is cut into. The caller's numbers
+/// come in and go out here.
 struct RankingBlock {
   let job: UnsafePointer<RankingJob>
-  let first: Int
-  let lanes: Int
-  /// Nil: the groups have one size, and items stand in their place or where `rankings` says.
+  /// The item of each step and lane. Nil: items stand in their place or where `rankings` says.
   let order: UnsafeMutablePointer<Int>?
-  /// How many items take part in each group, and from which step on its stages were observed.
+  let isCut: Bool
+  /// Where each lane's entries end, and the items of its group begin.
+  private var ends = InlineArray<8, Int>(repeating: 0)
+  private var items = InlineArray<8, Int>(repeating: 0)
+  /// How many items take part in each lane, and from which step on its stages were observed.
   var counts = F64x8(repeating: 0)
   var opens = F64x8(repeating: 0)
   var steps = 0
+  /// The smallest number of items of a lane.
+  private var fewest = Int.max
 
+  /// One group in each lane, but for long ones, whose lanes stay empty.
   init(_ job: UnsafePointer<RankingJob>, first: Int, lanes: Int, plan: RankingPlan) {
     self.job = job
-    self.first = first
-    self.lanes = lanes
+    isCut = false
     order = job.pointee.isPlain ? nil : plan.order
     for lane in 0..<lanes {
-      var (count, opens) = (job.pointee.groupSize, 0)
-      if order != nil { (count, opens) = plan.fill(job, group: first + lane, lane: lane) }
-      counts[lane] = Double(count)
-      self.opens[lane] = Double(opens)
-      if count > steps { steps = count }
+      let group = first + lane
+      let entries = job.pointee.entries(group)
+      if order != nil {
+        let (count, opens) = plan.fill(job, group: group, lane: lane)
+        setLane(lane, items: entries.lowerBound, end: entries.upperBound, count: count, opens: opens)
+      } else if !job.pointee.isCut(group) {
+        let count = entries.count
+        let top = job.pointee.top
+        setLane(
+          lane, items: entries.lowerBound, end: entries.upperBound, count: count, opens: count < top ? 0 : count - top)
+      } else {
+        fewest = 0
+      }
     }
+    if lanes < 8 { fewest = 0 }
   }
+
+  /// One group in the first lane, or cut into runs of which the first holds the best items.
+  init(_ job: UnsafePointer<RankingJob>, group: Int, isCut: Bool) {
+    self.job = job
+    self.isCut = isCut
+    order = nil
+    let entries = job.pointee.entries(group)
+    let lanes = isCut ? 8 : 1
+    let run = (entries.count + lanes - 1) / lanes
+    var start = entries.lowerBound
+    for lane in 0..<lanes {
+      let end = entries.upperBound - start < run ? entries.upperBound : start + run
+      let observed = job.pointee.top < start - entries.lowerBound ? 0 : job.pointee.top - (start - entries.lowerBound)
+      let count = end - start
+      setLane(
+        lane, items: entries.lowerBound, end: end, count: count, opens: count < observed ? 0 : count - observed)
+      start = end
+    }
+    if !isCut { fewest = 0 }
+  }
+
+  private mutating func setLane(_ lane: Int, items: Int, end: Int, count: Int, opens: Int) {
+    self.items[lane] = items
+    ends[lane] = end
+    counts[lane] = Double(count)
+    self.opens[lane] = Double(opens)
+    if count > steps { steps = count }
+    if count < fewest { fewest = count }
+  }
+
+  /// Whether all lanes' stages at a step were observed.
+  @inline(__always) func isFull(_ step: Int) -> Bool { step < fewest && step >= latestOpening }
+
+  private var latestOpening: Int { job.pointee.top == Int.max && order == nil ? 0 : Int.max }
 
   /// Copies the items' numbers to their steps and lanes; 0 where a lane has no item.
   @inline(never) func gather(_ array: UnsafeRawPointer?, _ target: UnsafeMutablePointer<F64x8>) {
-    let target = UnsafeMutableRawPointer(target).assumingMemoryBound(to: Double.self)
-    guard let array else { return target.initialize(repeating: 0, count: 8 * steps) }
+    guard let array else {
+      var step = 0
+      while step < steps {
+        target[step] = F64x8(repeating: 0)
+        step &+= 1
+      }
+      return
+    }
     let type = job.pointee.type
+    let whole = wholeTiles
+    var step = 0
+    while step < whole {
+      var tile = InlineArray<8, F64x8>(repeating: F64x8(repeating: 0))
+      for lane in 0..<8 { tile[lane] = type.load8(array, ends[lane] &- 8 &- step) }
+      withUnsafeMutablePointer(to: &tile) { platform_transpose($0) }
+      for row in 0..<8 { target[step &+ row] = tile[7 &- row] }
+      step &+= 8
+    }
+    let elements = UnsafeMutableRawPointer(target).assumingMemoryBound(to: Double.self)
     for lane in 0..<8 {
       let count = Int(counts[lane])
-      switch (type, order == nil && job.pointee.rankings == nil) {
-      case (.f32, true): fetch(array.assumingMemoryBound(to: Float.self) + place(lane, 0), count, target + lane)
-      case (.f64, true): fetch(array.assumingMemoryBound(to: Double.self) + place(lane, 0), count, target + lane)
-      default: for step in 0..<count { target[8 * step + lane] = type.load(array, place(lane, step)) }
+      var step = whole
+      while step < steps {
+        elements[8 &* step &+ lane] = step < count ? type.load(array, place(lane, step)) : 0
+        step &+= 1
       }
-      for step in count..<steps { target[8 * step + lane] = 0 }
     }
   }
 
-  /// The way back. Numbers of items that groups share are added up.
-  @inline(never) func scatter(_ source: UnsafeMutablePointer<F64x8>, _ array: UnsafeMutableRawPointer?) {
+  /// The way back, from the lanes in `mask`. Numbers of items that groups share are added up.
+  @inline(never) func scatter(_ source: UnsafeMutablePointer<F64x8>, _ array: UnsafeMutableRawPointer?, lanes mask: Int)
+  {
     guard let array else { return }
-    let source = UnsafeMutableRawPointer(source).assumingMemoryBound(to: Double.self)
     let type = job.pointee.type
+    let whole = mask == 255 ? wholeTiles : 0
+    var step = 0
+    while step < whole {
+      var tile = InlineArray<8, F64x8>(repeating: F64x8(repeating: 0))
+      for row in 0..<8 { tile[7 &- row] = source[step &+ row] }
+      withUnsafeMutablePointer(to: &tile) { platform_transpose($0) }
+      for lane in 0..<8 { type.store8(tile[lane], array, ends[lane] &- 8 &- step) }
+      step &+= 8
+    }
+    let elements = UnsafeMutableRawPointer(source).assumingMemoryBound(to: Double.self)
     let isShared = job.pointee.numSharedItems > 0
-    for lane in 0..<lanes {
-      for step in 0..<Int(counts[lane]) {
+    for lane in 0..<8 where mask >> lane & 1 == 1 {
+      let count = Int(counts[lane])
+      var step = whole
+      while step < count {
         let item = place(lane, step)
         let sofar = isShared ? type.load(array, item) : 0
-        type.store(sofar + source[8 * step + lane], array, item)
+        type.store(sofar + elements[8 &* step &+ lane], array, item)
+        step &+= 1
       }
     }
+  }
+
+  /// So many steps, a multiple of eight, are runs of neighbours in each lane of the caller's arrays.
+  private var wholeTiles: Int {
+    order == nil && job.pointee.rankings == nil && job.pointee.type.stride > 2 ? fewest & ~7 : 0
   }
 
   /// Where the item that a lane has at a step lies in the caller's arrays.
   @inline(__always) private func place(_ lane: Int, _ step: Int) -> Int {
-    if let order { return order[8 * step + lane] }
-    let size = job.pointee.groupSize
-    let base = (first + lane) * size
-    guard let rankings = job.pointee.rankings else { return base + size - 1 - step }
-    return base + Int(truncatingIfNeeded: rankings[base + size - 1 - step])
-  }
-
-  /// `count` elements, from the last one back.
-  @inline(__always) private func fetch<Element: BinaryFloatingPoint>(
-    _ last: UnsafePointer<Element>, _ count: Int, _ target: UnsafeMutablePointer<Double>
-  ) {
-    for step in 0..<count { target[8 * step] = Double(last[-step]) }
-  }
-
-  /// A number of each group.
-  @inline(__always) func load(_ array: UnsafeRawPointer?, otherwise: Double) -> F64x8 {
-    guard let array else { return F64x8(repeating: otherwise) }
-    return job.pointee.type.load(array, first, count: lanes, filler: otherwise)
+    if let order { return order[8 &* step &+ lane] }
+    let entry = ends[lane] &- 1 &- step
+    guard let rankings = job.pointee.rankings else { return entry }
+    return items[lane] &+ Int(truncatingIfNeeded: rankings[entry])
   }
 }

@@ -197,10 +197,14 @@ public struct RankingJob {
   /// Stages do not count once each.
   @_transparent public var hasStageWeights: Bool { ranks != nil || positionWeights != nil || ties != .breslow }
 
-  /// All groups are full rankings of the same number of items.
-  @_transparent public var isPlain: Bool {
-    offsets == nil && numSharedItems == 0 && unlisted == .none && top == Int.max
-      && !hasStageWeights
+  /// Every item takes part, and stands where its entry or `rankings` says.
+  @_transparent public var isPlain: Bool { numSharedItems == 0 && unlisted == .none && !hasStageWeights }
+
+  /// Groups of so many items are cut into eight runs, one for each lane; smaller ones have a lane each.
+  @_transparent public static var longGroup: Int { 128 }
+
+  @_transparent public func isCut(_ group: Int) -> Bool {
+    isPlain && direction == nil && entries(group).count >= Self.longGroup
   }
 }
 

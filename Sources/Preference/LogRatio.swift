@@ -39,6 +39,13 @@ public struct LogRatio {
     return low.selected(high .== 0, else: high) .>= 0
   }
 
+  /// The first lane's, in all lanes.
+  @_transparent public var inFirstLane: LogRatio {
+    LogRatio(
+      quarter: DoubleDouble(
+        high: F64x8(repeating: quarter.high[0]), low: F64x8(repeating: quarter.low[0])))
+  }
+
   @_transparent public static prefix func - (ratio: Self) -> Self { LogRatio(quarter: -ratio.quarter) }
 
   @_transparent public func selected(_ mask: SIMDMask<F64x8.MaskStorage>, else other: LogRatio) -> LogRatio {

@@ -27,15 +27,16 @@ func evaluate(_ job: inout RankingJob, capacity: Int, items: Int) throws(Fault) 
   }
 
   // Long groups: a workspace for each thread that can be at work, had before anything is written.
+  let ties = job.ties
   let strands = tasks.count < Int(Threads.count) ? tasks.count : Int(Threads.count)
-  let (bytes, overflow) = RankingWorkspace.bytes(capacity: capacity).multipliedReportingOverflow(by: strands)
-  let tooMany = overflow || capacity > Int.max / 1024
+  let (bytes, overflow) = RankingWorkspace.bytes(capacity: capacity, ties: ties).multipliedReportingOverflow(by: strands)
+  let tooMany = overflow || capacity > Int.max / 2048
   guard !tooMany, let memory = aligned_alloc(64, bytes == 0 ? 64 : bytes) else {
     throw Fault(SWIFTDPO_ERROR_OUT_OF_MEMORY, "group_size")
   }
   defer { free(memory) }
   func workspace(_ strand: Int) -> RankingWorkspace {
-    RankingWorkspace(capacity: capacity, memory: memory + strand * RankingWorkspace.bytes(capacity: capacity))
+    RankingWorkspace(capacity: capacity, memory: memory + strand * RankingWorkspace.bytes(capacity: capacity, ties: ties))
   }
   if job.ties != .breslow && strands > 0 {
     if let fault = faultInTies(job, workspace(0)) { throw fault }
@@ -79,7 +80,9 @@ private struct RankingTasks {
     let fewEnough = groups / Self.most + 1
     let isWhole = job.numSharedItems > 0 || job.ties != .breslow
     let wanted = isWhole ? groups : worthwhile > fewEnough ? worthwhile : fewEnough
-    grain = (wanted | 7) + 1
+    // Long groups are worked on one at a time, others eight at a time.
+    let isLong = !isWhole && job.offsets == nil && groups > 0 && job.isCut(0)
+    grain = isLong ? wanted : (wanted | 7) + 1
     count = groups / grain + (groups % grain == 0 ? 0 : 1)
   }
 
@@ -105,7 +108,7 @@ private struct RankingTasks {
   /// A workspace on the stack.
   static func withSmallWorkspace(_ body: (RankingWorkspace) -> Void) {
     // A little more than the workspace needs, so that it can be aligned.
-    var memory = InlineArray<4800, UInt64>(repeating: 0)
+    var memory = InlineArray<7400, UInt64>(repeating: 0)
     withUnsafeMutablePointer(to: &memory) { pointer in
       let aligned = UnsafeMutableRawPointer(bitPattern: (UInt(bitPattern: pointer) + 63) & ~63)!
       body(RankingWorkspace(capacity: smallCapacity, memory: aligned))

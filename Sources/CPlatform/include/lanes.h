@@ -25,6 +25,28 @@ static inline platform_f64x8 platform_select(platform_i64x8 mask, platform_f64x8
 static inline platform_f64x8 platform_widen(platform_f32x8 x) { return __builtin_convertvector(x, platform_f64x8); }
 static inline platform_f32x8 platform_narrow(platform_f64x8 x) { return __builtin_convertvector(x, platform_f32x8); }
 
+static inline bool platform_any(platform_i64x8 mask) { return __builtin_reduce_or(mask) != 0; }
+
+// Eight vectors of eight become their transpose, by halves, quarters and eighths.
+static inline void platform_transpose(void *vectors) {
+  platform_f64x8 *const rows = (platform_f64x8 *)vectors;
+  platform_f64x8 pairs[8], quads[8];
+  for (int i = 0; i < 8; i += 2) {
+    pairs[i] = __builtin_shufflevector(rows[i], rows[i + 1], 0, 8, 2, 10, 4, 12, 6, 14);
+    pairs[i + 1] = __builtin_shufflevector(rows[i], rows[i + 1], 1, 9, 3, 11, 5, 13, 7, 15);
+  }
+  for (int i = 0; i < 8; i += 4) {
+    for (int j = 0; j < 2; j++) {
+      quads[i + j] = __builtin_shufflevector(pairs[i + j], pairs[i + j + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+      quads[i + j + 2] = __builtin_shufflevector(pairs[i + j], pairs[i + j + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+  }
+  for (int i = 0; i < 4; i++) {
+    rows[i] = __builtin_shufflevector(quads[i], quads[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+    rows[i + 4] = __builtin_shufflevector(quads[i], quads[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+  }
+}
+
 static inline void platform_prefetch(const void *address) { __builtin_prefetch(address); }
 
 // Whether this build has the multiply-add as an instruction. Elementary functions are inlined where it does; where each
