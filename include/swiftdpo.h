@@ -695,9 +695,11 @@ swiftdpo_status swiftdpo_udm_weights_f64(const double *probabilities, size_t cou
  *   ties           items of equal rank are chosen at once, in one of the ways of swiftdpo_ties; the place of all of them
  *                  is that of the first.
  *
- * Accuracy (f64): losses within 4 ulp for K up to 32 and 4 + sqrt(K) ulp beyond; gradients within 4 + sqrt(K) ulp of
- * the larger of the two terms above. f32: rounded from double.
- * Groups of more than 64 items take temporary memory of 73 * K doubles for each eight groups in work.
+ * Accuracy (f64), for any K and any finite scores: losses within 4 ulp; gradients within 4 ulp of the larger of their
+ * two terms, what the stages before an item's own ask of it, and the probability w_i that its own picks another:
+ *   d/ds_i = sum over k < i of exp(s_i - LSE_k)  -  w_i,     w_i = 1 - exp(s_i - LSE_i) for i < K, 0 for i = K
+ * f32, bf16, f16: that value to 1e-12, then rounded.
+ * Groups of more than 64 items take temporary memory of 88 * K doubles for each thread at work.
  */
 
 /** What items that a list does not name have to do with its choices. */

@@ -12,6 +12,11 @@ int platform_processors(void) {
   return count > 0 ? count : 1;
 }
 
+void platform_with_memory(void (*body)(void *context, void *memory), void *context) {
+  _Alignas(64) unsigned char memory[PLATFORM_MEMORY];
+  body(context, memory);
+}
+
 void platform_fma_by_lane(const double *x, const double *y, double *z) {
   for (int lane = 0; lane < 8; lane++)
     z[lane] = fma(x[lane], y[lane], z[lane]);

@@ -6,6 +6,12 @@ import CPlatform
 extension DoubleDouble {
   /// The sum of two numbers of one sign, to about 104 bits.
   @_transparent public func plus(_ other: DoubleDouble) -> DoubleDouble {
+    platform_has_fma() ? plusInlined(other) : plusShared(other)
+  }
+
+  @inline(never) public func plusShared(_ other: DoubleDouble) -> DoubleDouble { plusInlined(other) }
+
+  @_transparent public func plusInlined(_ other: DoubleDouble) -> DoubleDouble {
     let sum = high + other.high
     let part = sum - high
     let error = ((high - (sum - part)) + (other.high - part)) + (low + other.low)

@@ -1,3 +1,4 @@
+import CPlatform
 import Elementary
 
 /// log pi(y|x) - log ref(y|x), exactly: what a policy has learned about a response relative to the reference.
@@ -23,6 +24,15 @@ public struct LogRatio {
   ///
   /// Exact to about 100 bits. Where it exceeds the largest double it is an infinity of the right sign.
   @_transparent public func rewardDifference(from other: LogRatio, beta: F64x8) -> DoubleDouble {
+    platform_has_fma()
+      ? rewardDifferenceInlined(from: other, beta: beta) : rewardDifferenceShared(from: other, beta: beta)
+  }
+
+  @inline(never) public func rewardDifferenceShared(from other: LogRatio, beta: F64x8) -> DoubleDouble {
+    rewardDifferenceInlined(from: other, beta: beta)
+  }
+
+  @_transparent public func rewardDifferenceInlined(from other: LogRatio, beta: F64x8) -> DoubleDouble {
     // As (quarter - other.quarter) * beta, renormalised once at the end.
     let difference = DoubleDouble.difference(quarter.high, other.quarter.high)
     let low = difference.low + (quarter.low - other.quarter.low)

@@ -1,3 +1,4 @@
+import CPlatform
 import Elementary
 
 // The Plackett-Luce model (Luce 1959; Plackett 1975): a ranking is drawn from the best item on, each stage k choosing
@@ -83,6 +84,14 @@ public struct PlackettLuceSuffix {
 
   /// Puts an item on top of those below it.
   @_transparent public mutating func prepend(_ exponential: DoubleDouble) -> PlackettLuceStage {
+    platform_has_fma() ? prependInlined(exponential) : prependShared(exponential)
+  }
+
+  @inline(never) public mutating func prependShared(_ exponential: DoubleDouble) -> PlackettLuceStage {
+    prependInlined(exponential)
+  }
+
+  @_transparent public mutating func prependInlined(_ exponential: DoubleDouble) -> PlackettLuceStage {
     let below = sum
     sum = sum.plus(exponential)
     let inverse = sum.reciprocal
@@ -117,6 +126,17 @@ public struct PlackettLucePrefix {
   /// d loss / d s of the stage's item, whose stage counts `normalizers` (n) and `picks` (v) times.
   @_transparent public mutating func slope(
     _ stage: PlackettLuceStage, normalizers: F64x8, picks: F64x8, rescale: F64x8
+  ) -> DoubleDouble {
+    platform_has_fma()
+      ? slopeInlined(stage, normalizers, picks, rescale) : slopeShared(stage, normalizers, picks, rescale)
+  }
+
+  @inline(never) public mutating func slopeShared(
+    _ stage: PlackettLuceStage, _ normalizers: F64x8, _ picks: F64x8, _ rescale: F64x8
+  ) -> DoubleDouble { slopeInlined(stage, normalizers, picks, rescale) }
+
+  @_transparent public mutating func slopeInlined(
+    _ stage: PlackettLuceStage, _ normalizers: F64x8, _ picks: F64x8, _ rescale: F64x8
   ) -> DoubleDouble {
     let exact = DoubleDouble(normalizers).times(DoubleDouble(stage.another))
     let chosen = stage.chosen

@@ -1,3 +1,4 @@
+import CPlatform
 import Elementary
 
 // Plackett-Luce for results in single precision, in plain double: the passes of PlackettLuce.swift for groups whose
@@ -54,6 +55,12 @@ public struct SingleLoss {
   @_transparent public init() {}
 
   @_transparent public mutating func add(_ sum: F64x8, _ another: F64x8) {
+    if platform_has_fma() { addInlined(sum, another) } else { addShared(sum, another) }
+  }
+
+  @inline(never) public mutating func addShared(_ sum: F64x8, _ another: F64x8) { addInlined(sum, another) }
+
+  @_transparent public mutating func addInlined(_ sum: F64x8, _ another: F64x8) {
     lack = another.fma(1 - lack, lack)
     let bits = unsafeBitCast(sum, to: SIMD8<UInt64>.self)
     exponent = exponent &+ (bits &>> 52)

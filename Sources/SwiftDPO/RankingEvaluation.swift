@@ -29,14 +29,16 @@ func evaluate(_ job: inout RankingJob, capacity: Int, items: Int) throws(Fault) 
   // Long groups: a workspace for each thread that can be at work, had before anything is written.
   let ties = job.ties
   let strands = tasks.count < Int(Threads.count) ? tasks.count : Int(Threads.count)
-  let (bytes, overflow) = RankingWorkspace.bytes(capacity: capacity, ties: ties).multipliedReportingOverflow(by: strands)
+  let (bytes, overflow) = RankingWorkspace.bytes(capacity: capacity, ties: ties).multipliedReportingOverflow(
+    by: strands)
   let tooMany = overflow || capacity > Int.max / 2048
   guard !tooMany, let memory = aligned_alloc(64, bytes == 0 ? 64 : bytes) else {
     throw Fault(SWIFTDPO_ERROR_OUT_OF_MEMORY, "group_size")
   }
   defer { free(memory) }
   func workspace(_ strand: Int) -> RankingWorkspace {
-    RankingWorkspace(capacity: capacity, memory: memory + strand * RankingWorkspace.bytes(capacity: capacity, ties: ties))
+    RankingWorkspace(
+      capacity: capacity, memory: memory + strand * RankingWorkspace.bytes(capacity: capacity, ties: ties))
   }
   if job.ties != .breslow && strands > 0 {
     if let fault = faultInTies(job, workspace(0)) { throw fault }
@@ -107,11 +109,17 @@ private struct RankingTasks {
 
   /// A workspace on the stack.
   static func withSmallWorkspace(_ body: (RankingWorkspace) -> Void) {
-    // A little more than the workspace needs, so that it can be aligned.
-    var memory = InlineArray<7400, UInt64>(repeating: 0)
-    withUnsafeMutablePointer(to: &memory) { pointer in
-      let aligned = UnsafeMutableRawPointer(bitPattern: (UInt(bitPattern: pointer) + 63) & ~63)!
-      body(RankingWorkspace(capacity: smallCapacity, memory: aligned))
+    // See `parallel`.
+    #sourceLocation(file:"RankingEvaluation.swift",line:1)
+    withoutActuallyEscaping(body) { body in
+      withUnsafePointer(to: body) { pointer in
+        platform_with_memory(
+          { context, memory in
+            context!.assumingMemoryBound(to: ((RankingWorkspace) -> Void).self)
+              .pointee(RankingWorkspace(capacity: RankingTasks.smallCapacity, memory: memory!))
+          }, UnsafeMutableRawPointer(mutating: UnsafeRawPointer(pointer)))
+      }
     }
+    #sourceLocation()
   }
 }

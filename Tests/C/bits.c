@@ -94,6 +94,11 @@ static void rankings(void) {
   const swiftdpo_status s32 = swiftdpo_plackett_luce_loss_f32(&p32, NULL, &r32, NULL);
   mix(&loss, sizeof loss), mix(f32_out, sizeof f32_out);
   end("plackett_luce_loss_f32", s32);
+  p32.num_groups = 1, p32.group_size = PAIRS;
+  begin();
+  const swiftdpo_status long32 = swiftdpo_plackett_luce_loss_f32(&p32, NULL, &r32, NULL);
+  mix(&loss, sizeof loss), mix(f32_out, sizeof f32_out);
+  end("plackett_luce_loss_f32, one long group", long32);
 
   swiftdpo_rankings_f64 p64 = SWIFTDPO_RANKINGS_F64_INIT;
   p64.num_groups = GROUPS, p64.group_size = GROUP_SIZE, p64.policy_logps = f64[0], p64.ref_logps = f64[1];
@@ -104,6 +109,16 @@ static void rankings(void) {
   const swiftdpo_status s64 = swiftdpo_plackett_luce_loss_f64(&p64, NULL, &r64, NULL);
   mix(&loss, sizeof loss), mix(f64_out, sizeof f64_out);
   end("plackett_luce_loss_f64", s64);
+  /* Cut into runs, and with scores too far apart for that. */
+  p64.num_groups = 1, p64.group_size = PAIRS;
+  swiftdpo_plackett_luce_options options = SWIFTDPO_PLACKETT_LUCE_OPTIONS_INIT;
+  for (int wide = 0; wide <= 1; wide++) {
+    options.beta = wide ? 100 : 0.1;
+    begin();
+    const swiftdpo_status long64 = swiftdpo_plackett_luce_loss_f64(&p64, &options, &r64, NULL);
+    mix(&loss, sizeof loss), mix(f64_out, sizeof f64_out);
+    end(wide ? "plackett_luce_loss_f64, one long group, wide" : "plackett_luce_loss_f64, one long group", long64);
+  }
 }
 
 /* Logits, as each type; a masked entry in every row. */

@@ -25,6 +25,10 @@ void platform_set_threads(int threads);
 // Runs body(context, task) for each task below `tasks`, on this thread and up to `threads` - 1 workers.
 void platform_parallel(size_t tasks, int threads, void (*body)(void *context, size_t task), void *context);
 
+// Runs body(context, memory) with as much memory on the stack, aligned to 64 and not initialised.
+#define PLATFORM_MEMORY 59392
+void platform_with_memory(void (*body)(void *context, void *memory), void *context);
+
 enum platform_isa { platform_isa_baseline = 0, platform_isa_avx2 = 1, platform_isa_avx512 = 2 };
 
 #if defined(__x86_64__)
