@@ -1,4 +1,16 @@
-"""The losses of swiftdpo for PyTorch: functions and modules that autograd differentiates."""
+"""The losses of swiftdpo for PyTorch: functions and modules that autograd differentiates.
+
+The functions have the names and arguments of those in `swiftdpo`, which say what they compute:
+
+- `sequence_logps`, `token_logps`: logits to log-probabilities, and the gradient back, in place if you like
+- `dpo_loss`: pairs of responses, one preferred
+- `cpo_loss`, `simpo_loss`, `alphapo_loss`, `orpo_loss`, `slic_loss`, `tpo_loss`: pairs without a reference
+- `kto_loss`, `bco_loss`: single responses, desirable or not
+- `plackett_luce_loss`: ranked lists of responses
+- `wpo_weights`, `humanline_clamp`: what weighs or bounds tokens
+
+Each loss is an `nn.Module`, too: `DPOLoss(beta=0.1)`. Gradients cannot be differentiated again, and say so.
+"""
 
 try:
     import torch as _torch  # noqa: F401
@@ -7,14 +19,52 @@ except ImportError as error:
 
 from .dpo import PairLoss, dpo_loss
 from .logps import SequenceLogps, sequence_logps, token_logps
+from .modules import (
+    AlphaPOLoss,
+    BCOLoss,
+    CPOLoss,
+    DPOLoss,
+    KTOLoss,
+    ORPOLoss,
+    RankingLoss,
+    SequenceLogProbs,
+    SimPOLoss,
+    SLiCLoss,
+    TPOLoss,
+)
 from .rankings import PlackettLuceLoss, plackett_luce_loss
+from .reference_free import alphapo_loss, cpo_loss, orpo_loss, simpo_loss, slic_loss, tpo_loss
+from .tokens import humanline_clamp, wpo_weights
+from .unpaired import UnpairedLoss, bco_loss, kto_loss
 
 __all__ = [
+    "AlphaPOLoss",
+    "BCOLoss",
+    "CPOLoss",
+    "DPOLoss",
+    "KTOLoss",
+    "ORPOLoss",
     "PairLoss",
     "PlackettLuceLoss",
+    "RankingLoss",
+    "SLiCLoss",
+    "SequenceLogProbs",
     "SequenceLogps",
+    "SimPOLoss",
+    "TPOLoss",
+    "UnpairedLoss",
+    "alphapo_loss",
+    "bco_loss",
+    "cpo_loss",
     "dpo_loss",
+    "humanline_clamp",
+    "kto_loss",
+    "orpo_loss",
     "plackett_luce_loss",
     "sequence_logps",
+    "simpo_loss",
+    "slic_loss",
     "token_logps",
+    "tpo_loss",
+    "wpo_weights",
 ]

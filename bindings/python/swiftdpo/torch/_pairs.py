@@ -2,14 +2,13 @@
 
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from .. import _core
 from ._backward import apply, differentiable_once
 from ._operators import Operator
-from ._tensors import lend, lend_mask, number_or_array
+from ._tensors import lend, lend_mask, loss_tensor, number_or_array
 
 _AOT_UNPAIRED = 9  # as swiftdpo_loss_type counts
 
@@ -124,11 +123,6 @@ def gradients(inputs: PairInputs, options: PairOptions, grad_loss: Tensor) -> li
     ]
 
 
-def _loss_tensor(results: tuple[Any, ...]) -> Tensor:
-    loss = results[0]
-    return torch.from_numpy(loss if type(loss) is np.ndarray else np.array(loss, results[1].dtype))
-
-
 class _PairLoss(torch.autograd.Function):
     """Inputs, options and an empty list to the loss; the rewards, without gradient, go into the list."""
 
@@ -144,7 +138,7 @@ class _PairLoss(torch.autograd.Function):
         else:
             ctx.options = None
             ctx.gradients = results[2], results[3]
-        return _loss_tensor(results)
+        return loss_tensor(results)
 
     @staticmethod
     def backward(ctx: Any, grad_loss: Tensor) -> Any:
@@ -172,7 +166,7 @@ _PADDING = (None,) * (len(PairInputs._fields) + 2)
 
 def _forward(inputs: PairInputs, options: PairOptions) -> list[Tensor]:
     results = evaluate(inputs, options, False)
-    return [_loss_tensor(results).clone(), torch.from_numpy(results[4]), torch.from_numpy(results[5])]
+    return [loss_tensor(results).clone(), torch.from_numpy(results[4]), torch.from_numpy(results[5])]
 
 
 def _fake(inputs: PairInputs, options: PairOptions) -> list[Tensor]:

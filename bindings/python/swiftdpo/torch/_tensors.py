@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
@@ -34,6 +35,12 @@ def number_or_array(tensor: Tensor | None, number: float | None) -> Any:
     if tensor is None:
         return number
     return tensor.item() if tensor.ndim == 0 else lend(tensor)
+
+
+def loss_tensor(results: tuple[Any, ...]) -> Tensor:
+    """The loss, with which a head's results begin, in the type of its losses, which come next."""
+    loss = results[0]
+    return torch.from_numpy(loss if type(loss) is np.ndarray else np.array(loss, results[1].dtype))
 
 
 def tensor_or_none(value: Number | None) -> Tensor | None:

@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +13,7 @@ from ._tensors import (
     Number,
     is_plain,
     lend,
+    loss_tensor,
     number_or_array,
     refuse_gradient,
     require_tensor,
@@ -107,11 +107,6 @@ def _scaled(inputs: _Inputs, options: _Options, results: tuple[Any, ...], grad_l
     return [by_policy, by_reference, (torch.from_numpy(results[6]) * grad_loss).to(strengths.dtype)]
 
 
-def _loss_tensor(results: tuple[Any, ...]) -> Tensor:
-    loss = results[0]
-    return torch.from_numpy(loss if type(loss) is np.ndarray else np.array(loss, results[1].dtype))
-
-
 class _PlackettLuceLoss(torch.autograd.Function):
     """Inputs, options and an empty list to the loss; the rewards, without gradient, go into the list."""
 
@@ -122,7 +117,7 @@ class _PlackettLuceLoss(torch.autograd.Function):
         rewards.append(torch.from_numpy(results[2]))
         ctx.save_for_backward(*tensors)
         ctx.options, ctx.results = options, results
-        return _loss_tensor(results)
+        return loss_tensor(results)
 
     @staticmethod
     def backward(ctx: Any, grad_loss: Tensor) -> Any:
@@ -137,7 +132,7 @@ class _PlackettLuceLoss(torch.autograd.Function):
 
 def _forward(inputs: _Inputs, options: _Options) -> list[Tensor]:
     results = _evaluate(inputs, options)
-    return [_loss_tensor(results).clone(), torch.from_numpy(results[2])]
+    return [loss_tensor(results).clone(), torch.from_numpy(results[2])]
 
 
 def _fake(inputs: _Inputs, options: _Options) -> list[Tensor]:
