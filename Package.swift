@@ -16,10 +16,11 @@ let portable: [CSetting] = [.unsafeFlags(["-ffile-prefix-map=\(Context.packageDi
 
 // The kernels are one folder, compiled once for each instruction set through symbolic links. The door picks a build at
 // load. `-Ounchecked`: their indices were checked at the door.
-func kernels(_ name: String, define: String, march: String) -> Target {
+func kernels(_ name: String, define: String, march: String, without exclude: [String] = []) -> Target {
   .target(
     name: name,
-    dependencies: ["CPlatform", "Elementary", "Preference"],
+    dependencies: ["CPlatform", "CKernelChoice", "Elementary", "Preference"],
+    exclude: exclude,
     swiftSettings: embedded + [.define(define), .unsafeFlags(["-Ounchecked", "-Xcc", "-march=\(march)"])])
 }
 
@@ -34,12 +35,12 @@ let package = Package(
 
     // Implementation details, from the bottom up.
     .target(name: "CPlatform", cSettings: portable),
-    .target(name: "CKernelChoice", cSettings: portable),
+    .target(name: "CKernelChoice", dependencies: ["CPlatform"], cSettings: portable),
     .target(name: "Elementary", dependencies: ["CPlatform"], swiftSettings: embedded),
     .target(name: "Preference", dependencies: ["Elementary"], swiftSettings: embedded),
     kernels("Kernels", define: "KERNELS_BASELINE", march: "x86-64"),
     kernels("KernelsAVX2", define: "KERNELS_AVX2", march: "x86-64-v3"),
-    kernels("KernelsAVX512", define: "KERNELS_AVX512", march: "x86-64-v4"),
+    kernels("KernelsAVX512", define: "KERNELS_AVX512", march: "x86-64-v4", without: ["Seldom"]),
 
     // The door: the functions of the header.
     .target(
@@ -51,7 +52,8 @@ let package = Package(
         "KernelsAVX512",
       ],
       exclude: ["exports.map"],
-      swiftSettings: embedded,
+      // What a call costs is in a few functions, which ask for speed; all others check and hand over.
+      swiftSettings: embedded + [.unsafeFlags(["-Osize"])],
       linkerSettings: [
         .linkedLibrary("m"),
         .unsafeFlags([

@@ -1,11 +1,44 @@
 #include "kernel_choice.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "platform.h"
+
 // The choice is made before any call: no call pays for it, and no two calls race for it.
 _Alignas(64) static unsigned char kernel_table[1024];
-static int isa;
+static const char *description;
 
-__attribute__((constructor)) static void load(void) { isa = swiftdpo_load(kernel_table); }
+#if defined(__aarch64__)
+static const char *const names[] = {"neon"};
+#else
+static const char *const names[] = {"baseline", "avx2", "avx512"};
+#endif
+enum { builds = sizeof names / sizeof names[0] };
+
+// The best that this machine has, or a lesser one that SWIFTDPO_ISA names.
+__attribute__((constructor)) static void load(void) {
+  static char complaint[64];
+  int isa = platform_detect_isa();
+  int known = 1;
+  const char *wish = getenv("SWIFTDPO_ISA");
+  if (wish && *wish) {
+    int rank = 0;
+    while (rank < builds && strcmp(wish, names[rank]) != 0)
+      rank++;
+    known = rank < builds;
+    if (rank < isa)
+      isa = rank;
+  }
+  description = names[isa];
+  if (!known) {
+    snprintf(complaint, sizeof complaint, "%s (SWIFTDPO_ISA=%.24s unknown)", names[isa], wish);
+    description = complaint;
+  }
+  swiftdpo_load(kernel_table, isa);
+}
 
 const void *chosen_kernels(void) { return kernel_table; }
 
-int chosen_isa(void) { return isa; }
+const char *chosen_isa(void) { return description; }

@@ -19,7 +19,7 @@ import CPlatform
 
 @_transparent public func expInlined(_ x: F64x8) -> F64x8 {
   let bounded = x.atLeast(-760).atMost(720)
-  let shifted = bounded.fma(F64x8(repeating: 0x1.71547652b82fep0), rounder)  // log2(e)
+  let shifted = bounded.fma(F64x8(repeating: log2e), rounder)
   let n = shifted - rounder
   // r = x - n ln 2, with ln 2 in two parts: the first product is exact, and so is the difference. What rounding the
   // second takes from r is added back at the end.

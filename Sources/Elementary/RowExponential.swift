@@ -21,7 +21,7 @@ public struct RowExponential {
   @_transparent public static var largestExcess: Float { 0x1p20 }
 
   @_transparent public init(scale: Double, exponent: Int32) {
-    let wide = scale * 0x1.71547652b82fep0
+    let wide = scale * log2e
     let narrow = Float(wide)
     high = F32x16(repeating: narrow)
     low = F32x16(repeating: Float(wide - Double(narrow)))

@@ -37,11 +37,11 @@ private struct SoftmaxInSingle {
 
   /// nil if the log-sum-exp is too large for single precision.
   init?(_ form: LogitsForm, _ row: GradientRow) {
-    let exponent = row.logSumExp * 0x1.71547652b82fep0
+    let exponent = row.logSumExp * log2e
     guard exponent > -0x1p20 && exponent < 0x1p20 else { return nil }
     let n = Int32(exponent)
     exponential = RowExponential(scale: form.scale, exponent: n)
-    let rest = exp(F64x8(repeating: Double(n) * 0x1.62e42fefa39efp-1 - row.logSumExp))[0]
+    let rest = exp(F64x8(repeating: Double(n) * ln2 - row.logSumExp))[0]
     factor = F32x16(repeating: Float(-row.weight * rest * form.scale))
   }
 }

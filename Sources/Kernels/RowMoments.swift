@@ -48,7 +48,7 @@ struct RowMoments {
 
   /// Follows the sums, which have just been raised.
   mutating func raise(_ form: LogitsForm, by excess: Int32, _ sums: ScaledSums) {
-    let factor = powerOfTwo(-excess)
+    let factor = exp2(-excess)
     let moved = Self.centre(form, sums.exponent)
     weighted = factor * weighted + (Double(centre) - Double(moved)) * (sums.low + sums.high)
     squares *= factor * factor

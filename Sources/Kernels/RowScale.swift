@@ -26,7 +26,7 @@ struct ScaledSums {
 
   mutating func raise(by excess: Int32) {
     exponent += excess
-    let factor = powerOfTwo(-excess)
+    let factor = exp2(-excess)
     low *= factor
     high *= factor
   }
@@ -35,9 +35,7 @@ struct ScaledSums {
 }
 
 /// 2^k, or 0 below the normal range.
-func powerOfTwo(_ k: Int32) -> Double { k < -1022 ? 0 : Double(bitPattern: UInt64(Int64(k) + 1023) << 52) }
-
-let ln2 = 0x1.62e42fefa39efp-1
+func exp2(_ k: Int32) -> Double { k < -1022 ? 0 : Double(bitPattern: UInt64(Int64(k) + 1023) << 52) }
 
 /// The largest term of a row of single-precision sums, to be taken out of them and put back exactly.
 ///
@@ -77,7 +75,7 @@ func firstBlock(_ form: LogitsForm, _ row: UnsafeRawPointer, _ count: Int) -> (i
       top = top.raised(to: values)
       index &+= 16
     }
-    let largest = Double(top.largest) * form.scale * 0x1.71547652b82fep0
+    let largest = Double(top.largest) * form.scale * log2e
     if isNaN { return nil }
     if largest > -.infinity { return largest.magnitude > 0x1p20 ? nil : (start, Int32(largest)) }
     start = end

@@ -5,6 +5,8 @@ import Preference
 
 @inline(never) func total(_ sum: FixedOrderSum) -> DoubleDouble { sum.total }
 
-@inline(never) func outcome(logP: F64x8, logQ: F64x8) -> Outcome { Outcome(logP: logP, logQ: logQ) }
-
-@inline(never) func generalizedKL(_ outcome: Outcome) -> DivergenceTerm { outcome.generalizedKLDivergence }
+/// Adds the first `count` lanes.
+@inline(never)
+func accumulate(_ values: F64x8, _ count: Int, _ sum: inout FixedOrderSum) {
+  sum.add(count == 8 ? values : values.firstLanes(count))
+}

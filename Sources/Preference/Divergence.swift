@@ -82,7 +82,6 @@ public struct Outcome {
     let capped = u.atMost(1)
     let s = ((capped - expExcessNear(-capped)) / (1 + e)).selected(near, else: (1 - e) / (1 + e))
     let rest = log1pOfUnit(e)
-    let ln2 = F64x8(repeating: 0x1.62e42fefa39efp-1)
     // log(1 + s) = ln 2 - log1p(e) and log(1 - s) = ln 2 - u - log1p(e).
     let logLarger = log1pReduced(s, exponent: F64x8(repeating: 0)).selected(s .<= 0x1.8p-2, else: ln2 - rest)
     let logSmaller = log1pReduced(-s, exponent: F64x8(repeating: 0)).selected(s .<= 0x1p-2, else: (ln2 - rest) - u)

@@ -54,7 +54,8 @@ public struct PairwiseJob {
   /// 1 / count for the mean, 1 for the sum.
   public var scale: Double
 
-  public var terms: InlineArray<16, LossTerm>
+  /// The losses of a mixture.
+  public var terms: UnsafePointer<LossTerm>!
   public var termCount: Int
   public var parameters: LossParameters
   /// Optimal transport, aot: for each pair, the one whose reference margin has the rank of its policy margin, and the
@@ -92,7 +93,6 @@ public struct PairwiseJob {
     rewardScale = 1
     sftShare = 0
     scale = 1
-    terms = InlineArray(repeating: LossTerm(.sigmoid, weight: 1))
     termCount = 1
     parameters = LossParameters()
     wantsMetrics = false

@@ -30,10 +30,13 @@ public struct KernelTable {
   public var rowGradient: (LogitsForm, GradientRow) -> Void
 
   /// log x
-  public var log: (Double) -> Double
+  public var log: @convention(c) (Double) -> Double
 
   /// e^x
-  public var exp: (Double) -> Double
+  public var exp: @convention(c) (Double) -> Double
+
+  /// What a sum comes to, rounded.
+  public var total: (UnsafePointer<FixedOrderSum>) -> Double
 
   /// Divergences of rows `range`.
   public var divergence: (UnsafePointer<DivergenceJob>, Range<Int>) -> Void
@@ -60,8 +63,9 @@ public struct KernelTable {
     rowStatistics: @escaping (LogitsForm, UnsafeRawPointer, Int, Bool) -> RowStatistics,
     logit: @escaping (LogitsForm, UnsafeRawPointer, Int) -> Double,
     rowGradient: @escaping (LogitsForm, GradientRow) -> Void,
-    log: @escaping (Double) -> Double,
-    exp: @escaping (Double) -> Double,
+    log: @escaping @convention(c) (Double) -> Double,
+    exp: @escaping @convention(c) (Double) -> Double,
+    total: @escaping (UnsafePointer<FixedOrderSum>) -> Double,
     divergence: @escaping (UnsafePointer<DivergenceJob>, Range<Int>) -> Void,
     optimalPolicy: @escaping (UnsafePointer<ResponsesJob>, Range<Int>) -> Void,
     partitionSums: @escaping (UnsafePointer<ResponsesJob>, Int) -> PartitionSums,
@@ -79,6 +83,7 @@ public struct KernelTable {
     self.rowGradient = rowGradient
     self.log = log
     self.exp = exp
+    self.total = total
     self.divergence = divergence
     self.optimalPolicy = optimalPolicy
     self.partitionSums = partitionSums

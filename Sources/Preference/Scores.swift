@@ -84,7 +84,7 @@ extension ScoreKind {
 ) -> Score {
   let logistic = Functions.logistic(x.timesFour)
   let linear = x.selected(x.high .< 0, else: DoubleDouble(F64x8(repeating: 0)))
-  return Score(quarter: linear + 0.25 * (0x1.62e42fefa39efp-1 - logistic.rest), slope: logistic.complement)
+  return Score(quarter: linear + 0.25 * (ln2 - logistic.rest), slope: logistic.complement)
 }
 
 /// x - log(1 - e^x) and its slope 1 / (1 - e^x), for x < 0. Where x is 0 or, by rounding, above, -2^-1018 stands for it,

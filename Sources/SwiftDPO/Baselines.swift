@@ -4,8 +4,8 @@ import Preference
 
 // Baselines of the losses of single responses: plain sums, updated by the caller when it sees fit.
 
-extension swiftdpo_kto_baseline: GrowableStruct { static var initial: Self { zeroed(Self()) } }
-extension swiftdpo_bco_delta: GrowableStruct { static var initial: Self { zeroed(Self()) } }
+extension swiftdpo_kto_baseline: GrowableStruct {}
+extension swiftdpo_bco_delta: GrowableStruct {}
 
 @_cdecl("swiftdpo_kto_baseline_init") @implementation
 public func swiftdpo_kto_baseline_init(_ baseline: UnsafeMutablePointer<swiftdpo_kto_baseline>!) {
@@ -145,7 +145,7 @@ private func udmWeights(
   guard let weights = try ledger.result(weights, type, count, "weights") else {
     return try require(count == 0, SWIFTDPO_ERROR_NULL_POINTER, "weights")
   }
-  try checkAll(probabilities, type, count, SWIFTDPO_ERROR_SOFT_LABEL, "probabilities") { $0 >= 0 && $0 <= 1 }
+  try checkAll(probabilities, type, count, in: .probability, SWIFTDPO_ERROR_SOFT_LABEL, "probabilities")
   for index in 0..<count {
     let p = type.load(probabilities, index)
     type.store(min(max(p / (1 - p + 1e-8), 0.5), 10), weights, index)

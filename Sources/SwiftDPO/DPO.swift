@@ -7,7 +7,7 @@ public func swiftdpo_dpo_loss_f32(
   _ pairs: UnsafePointer<swiftdpo_pairs_f32>!, _ options: UnsafePointer<swiftdpo_dpo_options>!,
   _ results: UnsafePointer<swiftdpo_pair_results_f32>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try dpoLoss(pairs, options, results) }
+  answer(culprit) { () throws(Fault) in try dpoLoss(.f32, form(pairs), options, form(results)) }
 }
 
 @_cdecl("swiftdpo_dpo_loss_f64") @implementation
@@ -15,16 +15,17 @@ public func swiftdpo_dpo_loss_f64(
   _ pairs: UnsafePointer<swiftdpo_pairs_f64>!, _ options: UnsafePointer<swiftdpo_dpo_options>!,
   _ results: UnsafePointer<swiftdpo_pair_results_f64>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try dpoLoss(pairs, options, results) }
+  answer(culprit) { () throws(Fault) in try dpoLoss(.f64, form(pairs), options, form(results)) }
 }
 
-private func dpoLoss<P: Pairs, R: PairResults>(
-  _ pairs: UnsafePointer<P>?, _ options: UnsafePointer<swiftdpo_dpo_options>?, _ results: UnsafePointer<R>?
-) throws(Fault) where P.Value == R.Value {
+@_optimize(speed)
+private func dpoLoss(
+  _ type: ElementType, _ pairs: UnsafePointer<swiftdpo_pairs_f64>?, _ options: UnsafePointer<swiftdpo_dpo_options>?,
+  _ results: UnsafePointer<swiftdpo_pair_results_f64>?
+) throws(Fault) {
   let pairs = try read(pairs, "pairs")
   let options = try readOptional(options, "options")
   let results = try read(results, "results")
-  let type = P.Value.type
   let count = try product(pairs.count, 1, "count")
 
   try checkBeta(options.beta, "beta")
@@ -68,13 +69,48 @@ private func dpoLoss<P: Pairs, R: PairResults>(
   job.q = options.label_smoothing
   job.scale = scale
 
+  if Mixture.isNeeded(pairs, options, results) {
+    try mixtureLoss(pairs, options, results, &job, &ledger, loss, refuseNonfinite)
+  } else {
+    try checkParameters(options)
+    try checkArrays(job, refuseNonfinite)
+    let sum = sumInChunks(count, &job)
+    loss?.pointee = reduced(sum, scale)
+  }
+}
+
+/// Any losses, any data, any results.
+@inline(never)
+private func mixtureLoss(
+  _ pairs: swiftdpo_pairs_f64, _ options: swiftdpo_dpo_options, _ results: swiftdpo_pair_results_f64,
+  _ job: inout PairwiseJob, _ ledger: inout Ledger, _ loss: UnsafeMutablePointer<Double>?, _ refuseNonfinite: Bool
+) throws(Fault) {
   let mixture = try Mixture(pairs, options, results, &job, &ledger)
   defer { mixture.free() }
+  try checkArrays(job, refuseNonfinite)
+  if mixture.isSigmoidAlone {
+    let sum = sumInChunks(job.count, &job)
+    loss?.pointee = reduced(sum, job.scale)
+    return
+  }
+  mixture.pair(&job)
+  var sums = PairwiseSums()
+  withUnsafePointer(to: mixture.terms) { terms in
+    job.terms = UnsafeRawPointer(terms).assumingMemoryBound(to: LossTerm.self)
+    kernels.pairwiseMixture(&job, 0..<job.count, &sums)
+  }
+  loss?.pointee = reduced(sums.loss, job.scale)
+  mixture.gradTieStrength?.pointee = reduced(sums.gradTieStrength, 1)
+  mixture.metrics?.pointee.add(sums, job.count)
+}
 
+/// Parameters are in their ranges, and log-probabilities finite if so asked.
+private func checkArrays(_ job: PairwiseJob, _ refuseNonfinite: Bool) throws(Fault) {
+  let (type, count) = (job.type, job.count)
   try checkBetas(job.betas, type, count)
   try checkFinite(job.margins, type, count, "margins")
   try checkWeights(job.weights, type, count)
-  try checkAll(job.softLabels, type, count, SWIFTDPO_ERROR_SOFT_LABEL, "soft_labels") { $0 >= 0 && $0 <= 1 }
+  try checkAll(job.softLabels, type, count, in: .probability, SWIFTDPO_ERROR_SOFT_LABEL, "soft_labels")
   if refuseNonfinite {
     try checkFinite(job.policyChosen, type, count, "policy_chosen_logps")
     try checkFinite(job.policyRejected, type, count, "policy_rejected_logps")
@@ -82,21 +118,10 @@ private func dpoLoss<P: Pairs, R: PairResults>(
     try checkFinite(job.refRejected, type, count, "ref_rejected_logps")
     try checkFinite(job.sftLogps, type, count, "sft_logps")
   }
-
-  if mixture.isSigmoidAlone {
-    let sum = sumInChunks(count, &job)
-    loss?.pointee = reduced(sum, scale)
-    return
-  }
-  mixture.pair(&job)
-  var sums = PairwiseSums()
-  kernels.pairwiseMixture(&job, 0..<count, &sums)
-  loss?.pointee = reduced(sums.loss, scale)
-  mixture.gradTieStrength?.pointee = reduced(sums.gradTieStrength, 1)
-  mixture.metrics?.pointee.add(sums, count)
 }
 
 /// Plain DPO of all pairs, in as many chunks as the count alone asks for, so that threads change no bits.
+@inline(never)
 private func sumInChunks(_ count: Int, _ job: inout PairwiseJob) -> FixedOrderSum {
   let most = 32
   let least = 4096
@@ -118,7 +143,7 @@ private func sumInChunks(_ count: Int, _ job: inout PairwiseJob) -> FixedOrderSu
 }
 
 /// The sum of a batch's losses times the reduction's scale.
+@_optimize(speed) @inline(never)
 func reduced(_ sum: FixedOrderSum, _ scale: Double) -> Double {
-  let total = sum.total
-  return total.high[0] * scale
+  withUnsafePointer(to: sum) { sum in kernels.total(sum) * scale }
 }

@@ -7,7 +7,7 @@ public func swiftdpo_divergence_f32(
   _ distributions: UnsafePointer<swiftdpo_distributions_f32>!, _ options: UnsafePointer<swiftdpo_divergence_options>!,
   _ results: UnsafePointer<swiftdpo_divergence_results_f32>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try divergence(distributions, options, results) }
+  answer(culprit) { () throws(Fault) in try divergence(.f32, form(distributions), options, form(results)) }
 }
 
 @_cdecl("swiftdpo_divergence_f64") @implementation
@@ -15,17 +15,16 @@ public func swiftdpo_divergence_f64(
   _ distributions: UnsafePointer<swiftdpo_distributions_f64>!, _ options: UnsafePointer<swiftdpo_divergence_options>!,
   _ results: UnsafePointer<swiftdpo_divergence_results_f64>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try divergence(distributions, options, results) }
+  answer(culprit) { () throws(Fault) in try divergence(.f64, form(distributions), options, form(results)) }
 }
 
-private func divergence<D: Distributions, R: DivergenceResults>(
-  _ distributions: UnsafePointer<D>?, _ options: UnsafePointer<swiftdpo_divergence_options>?,
-  _ results: UnsafePointer<R>?
-) throws(Fault) where D.Value == R.Value {
+private func divergence(
+  _ type: ElementType, _ distributions: UnsafePointer<swiftdpo_distributions_f64>?,
+  _ options: UnsafePointer<swiftdpo_divergence_options>?, _ results: UnsafePointer<swiftdpo_divergence_results_f64>?
+) throws(Fault) {
   let distributions = try read(distributions, "distributions")
   let options = try readOptional(options, "options")
   let results = try read(results, "results")
-  let type = D.Value.type
   let (rows, length) = (distributions.num_rows, distributions.num_outcomes)
   let outcomes = try product(rows, length, "num_rows")
   try require(length > 0 || rows == 0, SWIFTDPO_ERROR_COUNT, "num_outcomes")
@@ -60,7 +59,7 @@ func grain(rowLength: Int) -> Int { rowLength >= 8192 ? 1 : 8192 / (rowLength > 
 
 /// Log-probabilities, -inf among them. NaN and +inf are refused if so asked.
 func checkLogProbabilities(
-  _ array: UnsafeRawPointer?, _ type: ElementType, _ count: Int, _ refuseNonfinite: Bool, _ name: StaticString
+  _ array: UnsafeRawPointer?, _ type: ElementType, _ count: Int, _ refuseNonfinite: Bool, _ name: FieldName
 ) throws(Fault) {
   guard let array else { return }
   for index in 0..<count {

@@ -11,7 +11,7 @@ public func swiftdpo_preference_probability_f32(
   _ logProbabilities: UnsafeMutablePointer<Float>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
   answer(culprit) { () throws(Fault) in
-    try preferenceProbability(count, chosenRewards, rejectedRewards, nonfinite, probabilities, logProbabilities)
+    try preferenceProbability(.f32, count, chosenRewards, rejectedRewards, nonfinite, probabilities, logProbabilities)
   }
 }
 
@@ -22,7 +22,7 @@ public func swiftdpo_preference_probability_f64(
   _ logProbabilities: UnsafeMutablePointer<Double>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
   answer(culprit) { () throws(Fault) in
-    try preferenceProbability(count, chosenRewards, rejectedRewards, nonfinite, probabilities, logProbabilities)
+    try preferenceProbability(.f64, count, chosenRewards, rejectedRewards, nonfinite, probabilities, logProbabilities)
   }
 }
 
@@ -32,7 +32,7 @@ public func swiftdpo_kl_estimates_f32(
   _ nonfinite: swiftdpo_nonfinite, _ k1: UnsafeMutablePointer<Float>!, _ k2: UnsafeMutablePointer<Float>!,
   _ k3: UnsafeMutablePointer<Float>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try klEstimates(count, policyLogps, refLogps, nonfinite, k1, k2, k3) }
+  answer(culprit) { () throws(Fault) in try klEstimates(.f32, count, policyLogps, refLogps, nonfinite, k1, k2, k3) }
 }
 
 @_cdecl("swiftdpo_kl_estimates_f64") @implementation
@@ -41,50 +41,49 @@ public func swiftdpo_kl_estimates_f64(
   _ nonfinite: swiftdpo_nonfinite, _ k1: UnsafeMutablePointer<Double>!, _ k2: UnsafeMutablePointer<Double>!,
   _ k3: UnsafeMutablePointer<Double>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try klEstimates(count, policyLogps, refLogps, nonfinite, k1, k2, k3) }
+  answer(culprit) { () throws(Fault) in try klEstimates(.f64, count, policyLogps, refLogps, nonfinite, k1, k2, k3) }
 }
 
-private func preferenceProbability<Value: Element>(
-  _ count: Int, _ chosenRewards: UnsafePointer<Value>?, _ rejectedRewards: UnsafePointer<Value>?,
-  _ nonfinite: swiftdpo_nonfinite, _ probabilities: UnsafeMutablePointer<Value>?,
-  _ logProbabilities: UnsafeMutablePointer<Value>?
+private typealias Input = (array: UnsafeRawPointer?, name: FieldName)
+private typealias Result = (array: UnsafeMutableRawPointer?, name: FieldName)
+
+@inline(never)
+private func elementwise(
+  _ function: ElementwiseJob.Function, _ type: ElementType, _ count: Int, _ x: Input, _ y: Input,
+  _ nonfinite: swiftdpo_nonfinite, _ first: Result, _ second: Result, _ third: Result = (nil, "")
 ) throws(Fault) {
-  let (type, count) = (Value.type, try product(count, 1, "count"))
+  let count = try product(count, 1, "count")
   let refuseNonfinite = try checkNonfinitePolicy(nonfinite)
   var ledger = Ledger()
   var job = ElementwiseJob(
-    .preferenceProbability, type: type, x: try ledger.input(chosenRewards, type, count, "chosen_rewards"),
-    y: try ledger.input(rejectedRewards, type, count, "rejected_rewards"))
-  job.first = try ledger.result(probabilities, type, count, "probabilities")
-  job.second = try ledger.result(logProbabilities, type, count, "log_probabilities")
+    function, type: type, x: try ledger.input(x.array, type, count, x.name),
+    y: try ledger.input(y.array, type, count, y.name))
+  job.first = try ledger.result(first.array, type, count, first.name)
+  job.second = try ledger.result(second.array, type, count, second.name)
+  job.third = try ledger.result(third.array, type, count, third.name)
   if refuseNonfinite {
-    try checkFinite(job.x, type, count, "chosen_rewards")
-    try checkFinite(job.y, type, count, "rejected_rewards")
+    try checkFinite(job.x, type, count, x.name)
+    try checkFinite(job.y, type, count, y.name)
   }
-  run(job, count)
-}
-
-private func klEstimates<Value: Element>(
-  _ count: Int, _ policyLogps: UnsafePointer<Value>?, _ refLogps: UnsafePointer<Value>?,
-  _ nonfinite: swiftdpo_nonfinite, _ k1: UnsafeMutablePointer<Value>?, _ k2: UnsafeMutablePointer<Value>?,
-  _ k3: UnsafeMutablePointer<Value>?
-) throws(Fault) {
-  let (type, count) = (Value.type, try product(count, 1, "count"))
-  let refuseNonfinite = try checkNonfinitePolicy(nonfinite)
-  var ledger = Ledger()
-  var job = ElementwiseJob(
-    .klEstimates, type: type, x: try ledger.input(policyLogps, type, count, "policy_logps"),
-    y: try ledger.input(refLogps, type, count, "ref_logps"))
-  job.first = try ledger.result(k1, type, count, "k1")
-  job.second = try ledger.result(k2, type, count, "k2")
-  job.third = try ledger.result(k3, type, count, "k3")
-  if refuseNonfinite {
-    try checkFinite(job.x, type, count, "policy_logps")
-    try checkFinite(job.y, type, count, "ref_logps")
-  }
-  run(job, count)
-}
-
-private func run(_ job: ElementwiseJob, _ count: Int) {
   withUnsafePointer(to: job) { job in parallelRanges(count, grain: 8192) { kernels.elementwise(job, $0) } }
+}
+
+private func preferenceProbability(
+  _ type: ElementType, _ count: Int, _ chosenRewards: UnsafeRawPointer?, _ rejectedRewards: UnsafeRawPointer?,
+  _ nonfinite: swiftdpo_nonfinite, _ probabilities: UnsafeMutableRawPointer?,
+  _ logProbabilities: UnsafeMutableRawPointer?
+) throws(Fault) {
+  try elementwise(
+    .preferenceProbability, type, count, (chosenRewards, "chosen_rewards"), (rejectedRewards, "rejected_rewards"),
+    nonfinite, (probabilities, "probabilities"), (logProbabilities, "log_probabilities"))
+}
+
+private func klEstimates(
+  _ type: ElementType, _ count: Int, _ policyLogps: UnsafeRawPointer?, _ refLogps: UnsafeRawPointer?,
+  _ nonfinite: swiftdpo_nonfinite, _ k1: UnsafeMutableRawPointer?, _ k2: UnsafeMutableRawPointer?,
+  _ k3: UnsafeMutableRawPointer?
+) throws(Fault) {
+  try elementwise(
+    .klEstimates, type, count, (policyLogps, "policy_logps"), (refLogps, "ref_logps"), nonfinite, (k1, "k1"),
+    (k2, "k2"), (k3, "k3"))
 }

@@ -1,129 +1,153 @@
+import CPlatform
 import CSwiftDPO
 import Elementary
 
 /// The buffers of one call. Each is checked as it is entered: present, aligned, within the address space, and not in
-/// the way of another. Enter inputs first, then results. It lives on the stack.
+/// the way of another. It lives on the stack.
 struct Ledger {
-  private struct Entry {
+  private struct Bytes {
     var start: UInt
     var end: UInt
-    var isResult: Bool
   }
 
-  private var entries = InlineArray<32, Entry>(repeating: Entry(start: 0, end: 0, isResult: false))
+  private var room = platform_room()
   private var count = 0
+  /// Bit i: the call writes buffer i.
+  private var results: UInt64 = 0
 
   // MARK: Buffers whose element type is a parameter
 
   /// A buffer that must be there. Without elements its address doesn't matter.
   mutating func input(
-    _ pointer: UnsafeRawPointer?, _ type: ElementType, _ elements: Int, _ name: StaticString
+    _ pointer: UnsafeRawPointer?, _ type: ElementType, _ elements: Int, _ name: FieldName
   ) throws(Fault) -> UnsafeRawPointer {
-    guard let buffer = try optionalInput(pointer, type, elements, name) else {
-      try require(elements == 0, SWIFTDPO_ERROR_NULL_POINTER, name)
-      return UnsafeRawPointer(bitPattern: 64)!
-    }
-    return buffer
+    try enterRequired(pointer, elements, size: type.stride, name, isResult: false)
   }
 
   mutating func optionalInput(
-    _ pointer: UnsafeRawPointer?, _ type: ElementType, _ elements: Int, _ name: StaticString
+    _ pointer: UnsafeRawPointer?, _ type: ElementType, _ elements: Int, _ name: FieldName
   ) throws(Fault) -> UnsafeRawPointer? {
-    guard let pointer, elements > 0 else { return nil }
     try enter(pointer, elements, size: type.stride, name, isResult: false)
-    return pointer
   }
 
   /// Where a result goes; NULL skips it. It must not overlap an input or another result.
   mutating func result(
-    _ pointer: UnsafeMutableRawPointer?, _ type: ElementType, _ elements: Int, _ name: StaticString
+    _ pointer: UnsafeMutableRawPointer?, _ type: ElementType, _ elements: Int, _ name: FieldName
   ) throws(Fault) -> UnsafeMutableRawPointer? {
-    guard let pointer, elements > 0 else { return nil }
-    try enter(UnsafeRawPointer(pointer), elements, size: type.stride, name, isResult: true)
-    return pointer
+    UnsafeMutableRawPointer(mutating: try enter(pointer, elements, size: type.stride, name, isResult: true))
+  }
+
+  mutating func requiredResult(
+    _ pointer: UnsafeMutableRawPointer?, _ type: ElementType, _ elements: Int, _ name: FieldName
+  ) throws(Fault) -> UnsafeMutableRawPointer {
+    UnsafeMutableRawPointer(mutating: try enterRequired(pointer, elements, size: type.stride, name, isResult: true))
   }
 
   /// A required result that may stand in the place of `input` exactly.
   mutating func resultInPlace(
     _ pointer: UnsafeMutableRawPointer?, of input: UnsafeRawPointer, _ type: ElementType, _ elements: Int,
-    _ name: StaticString
+    _ name: FieldName
   ) throws(Fault) -> UnsafeMutableRawPointer {
     if elements == 0 { return UnsafeMutableRawPointer(mutating: input) }
     guard let pointer else { throw Fault(SWIFTDPO_ERROR_NULL_POINTER, name) }
-    try enter(
-      UnsafeRawPointer(pointer), elements, size: type.stride, name, isResult: true, except: UInt(bitPattern: input))
+    _ = try check(pointer, elements, size: type.stride, name, isResult: true, inPlaceOf: input)
     return pointer
   }
 
   // MARK: Buffers of one fixed type
 
-  mutating func input<Value>(
-    _ pointer: UnsafePointer<Value>?, _ elements: Int, _ name: StaticString
+  @inline(__always) mutating func input<Value>(
+    _ pointer: UnsafePointer<Value>?, _ elements: Int, _ name: FieldName
   ) throws(Fault) -> UnsafePointer<Value> {
-    guard let buffer = try optionalInput(pointer, elements, name) else {
-      try require(elements == 0, SWIFTDPO_ERROR_NULL_POINTER, name)
-      return UnsafePointer(bitPattern: 64)!
-    }
-    return buffer
+    try enterRequired(pointer, elements, size: MemoryLayout<Value>.stride, name, isResult: false)
+      .assumingMemoryBound(to: Value.self)
   }
 
-  mutating func optionalInput<Value>(
-    _ pointer: UnsafePointer<Value>?, _ elements: Int, _ name: StaticString
+  @inline(__always) mutating func optionalInput<Value>(
+    _ pointer: UnsafePointer<Value>?, _ elements: Int, _ name: FieldName
   ) throws(Fault) -> UnsafePointer<Value>? {
-    guard let pointer, elements > 0 else { return nil }
-    try enter(UnsafeRawPointer(pointer), elements, size: MemoryLayout<Value>.stride, name, isResult: false)
-    return pointer
+    try enter(pointer, elements, size: MemoryLayout<Value>.stride, name, isResult: false)?
+      .assumingMemoryBound(to: Value.self)
   }
 
-  mutating func result<Value>(
-    _ pointer: UnsafeMutablePointer<Value>?, _ elements: Int, _ name: StaticString
+  @inline(__always) mutating func result<Value>(
+    _ pointer: UnsafeMutablePointer<Value>?, _ elements: Int, _ name: FieldName
   ) throws(Fault) -> UnsafeMutablePointer<Value>? {
-    guard let pointer, elements > 0 else { return nil }
-    try enter(UnsafeRawPointer(pointer), elements, size: MemoryLayout<Value>.stride, name, isResult: true)
-    return pointer
+    UnsafeMutableRawPointer(
+      mutating: try enter(pointer, elements, size: MemoryLayout<Value>.stride, name, isResult: true))?
+      .assumingMemoryBound(to: Value.self)
   }
 
-  mutating func requiredResult<Value>(
-    _ pointer: UnsafeMutablePointer<Value>?, _ elements: Int, _ name: StaticString
+  @inline(__always) mutating func requiredResult<Value>(
+    _ pointer: UnsafeMutablePointer<Value>?, _ elements: Int, _ name: FieldName
   ) throws(Fault) -> UnsafeMutablePointer<Value> {
-    guard let buffer = try result(pointer, elements, name) else {
-      try require(elements == 0, SWIFTDPO_ERROR_NULL_POINTER, name)
-      return UnsafeMutablePointer(bitPattern: 64)!
-    }
-    return buffer
+    UnsafeMutableRawPointer(
+      mutating: try enterRequired(pointer, elements, size: MemoryLayout<Value>.stride, name, isResult: true)
+    ).assumingMemoryBound(to: Value.self)
   }
 
   /// A struct that the call writes.
-  mutating func structResult<Value>(_ pointer: UnsafeMutablePointer<Value>, _ name: StaticString) throws(Fault) {
-    try enter(UnsafeRawPointer(pointer), MemoryLayout<Value>.stride / 8, size: 8, name, isResult: true)
+  @inline(__always) mutating func structResult<Value>(
+    _ pointer: UnsafeMutablePointer<Value>, _ name: FieldName
+  ) throws(Fault) {
+    _ = try enter(pointer, MemoryLayout<Value>.stride / 8, size: 8, name, isResult: true)
   }
 
   // MARK: The rules
 
-  /// Elements are scalars: their size is their alignment.
-  private mutating func enter(
-    _ pointer: UnsafeRawPointer, _ elements: Int, size: Int, _ name: StaticString, isResult: Bool,
-    except twin: UInt? = nil
-  ) throws(Fault) {
+  /// Nil where there is no buffer, or nothing in it: so it is with most, and costs a call two comparisons.
+  @inline(never) private mutating func enter(
+    _ pointer: UnsafeRawPointer?, _ elements: Int, size: Int, _ name: FieldName, isResult: Bool
+  ) throws(Fault) -> UnsafeRawPointer? {
+    guard let pointer, elements > 0 else { return nil }
+    return try check(pointer, elements, size: size, name, isResult: isResult, inPlaceOf: nil)
+  }
+
+  @inline(never) private mutating func check(
+    _ pointer: UnsafeRawPointer, _ elements: Int, size: Int, _ name: FieldName, isResult: Bool,
+    inPlaceOf input: UnsafeRawPointer?
+  ) throws(Fault) -> UnsafeRawPointer? {
+    // Elements are scalars: their size is their alignment.
     let start = UInt(bitPattern: pointer)
     try require(start & UInt(size - 1) == 0, SWIFTDPO_ERROR_MISALIGNED, name)
     let (bytes, tooMany) = elements.multipliedReportingOverflow(by: size)
     let (end, beyond) = start.addingReportingOverflow(UInt(bitPattern: bytes))
     try require(!tooMany && !beyond, SWIFTDPO_ERROR_SIZE_OVERFLOW, name)
-
-    for index in 0..<count {
-      let other = entries[index]
-      let overlaps = start < other.end && other.start < end
-      let inPlace = start == twin && other.start == twin && end == other.end && !other.isResult
-      try require(!overlaps || inPlace || !(isResult || other.isResult), SWIFTDPO_ERROR_OVERLAP, name)
+    try require(count < Self.most, SWIFTDPO_ERROR_COUNT, name)
+    let (count, results) = (count, results)
+    let isApart = withUnsafeMutablePointer(to: &room) { room in
+      let buffers = UnsafeMutableRawPointer(room).assumingMemoryBound(to: Bytes.self)
+      for index in 0..<count {
+        let other = buffers[index]
+        if start >= other.end || other.start >= end { continue }
+        // Inputs may overlap each other.
+        let otherIsResult = results >> UInt64(index) & 1 == 1
+        let inPlace = pointer == input && other.start == start && other.end == end && !otherIsResult
+        if !inPlace && (isResult || otherIsResult) { return false }
+      }
+      buffers[count] = Bytes(start: start, end: end)
+      return true
     }
-    entries[count] = Entry(start: start, end: end, isResult: isResult)
-    count += 1
+    try require(isApart, SWIFTDPO_ERROR_OVERLAP, name)
+    if isResult { self.results |= 1 << UInt64(count) }
+    self.count += 1
+    return pointer
+  }
+
+  private static var most: Int { MemoryLayout<platform_room>.size / MemoryLayout<Bytes>.stride }
+
+  private mutating func enterRequired(
+    _ pointer: UnsafeRawPointer?, _ elements: Int, size: Int, _ name: FieldName, isResult: Bool
+  ) throws(Fault) -> UnsafeRawPointer {
+    if let buffer = try enter(pointer, elements, size: size, name, isResult: isResult) { return buffer }
+    try require(elements == 0, SWIFTDPO_ERROR_NULL_POINTER, name)
+    return UnsafeRawPointer(bitPattern: 64)!
   }
 }
 
 /// The product of two counts of a struct. Counts above the largest signed integer overflow, too.
-func product(_ x: Int, _ y: Int, _ name: StaticString) throws(Fault) -> Int {
+@inline(never)
+func product(_ x: Int, _ y: Int, _ name: FieldName) throws(Fault) -> Int {
   let (result, overflow) = x.multipliedReportingOverflow(by: y)
   try require(!overflow && x >= 0 && y >= 0, SWIFTDPO_ERROR_SIZE_OVERFLOW, name)
   return result

@@ -1,3 +1,4 @@
+import CKernelChoice
 import CSwiftDPO
 
 @_cdecl("swiftdpo_version") @implementation
@@ -14,7 +15,7 @@ public func swiftdpo_build_info(_ build: UnsafeMutablePointer<swiftdpo_build>!) 
     var info = try read(UnsafePointer(build), "build")
     info.version = ("0.1.0" as StaticString).cString
     info.compiler = ("Swift 6.3" as StaticString).cString
-    info.instruction_set = InstructionSet.inUse.name.cString
+    info.instruction_set = chosen_isa()
     info.num_threads = Threads.count
     build.pointee = info
   }

@@ -3,21 +3,6 @@ import CSwiftDPO
 import Elementary
 import Preference
 
-/// The caller's struct of logits. Its forms differ in the type that `logits` points to, and in nothing else.
-struct LogitsPointer {
-  let asF32: UnsafePointer<swiftdpo_logits_f32>?
-
-  init(_ pointer: UnsafePointer<swiftdpo_logits_f32>?) { asF32 = pointer }
-
-  init(_ pointer: UnsafePointer<swiftdpo_logits_f64>?) {
-    asF32 = UnsafeRawPointer(pointer)?.assumingMemoryBound(to: swiftdpo_logits_f32.self)
-  }
-
-  init(_ pointer: UnsafePointer<swiftdpo_logits_half>?) {
-    asF32 = UnsafeRawPointer(pointer)?.assumingMemoryBound(to: swiftdpo_logits_f32.self)
-  }
-}
-
 /// A checked batch of logits: which rows there are, and which label each scores.
 struct LogitsBatch {
   let form: LogitsForm
@@ -45,10 +30,10 @@ struct LogitsBatch {
 
   /// - Parameter readsLogits: false for calls to which the logits only lend their shape.
   init(
-    _ logits: LogitsPointer, _ type: ElementType, _ options: UnsafePointer<swiftdpo_logps_options>?,
-    _ ledger: inout Ledger, readsLogits: Bool = true
+    _ type: ElementType, _ logits: UnsafePointer<swiftdpo_logits_f64>?,
+    _ options: UnsafePointer<swiftdpo_logps_options>?, _ ledger: inout Ledger, readsLogits: Bool = true
   ) throws(Fault) {
-    let source = try read(logits.asF32, "logits")
+    let source = try read(logits, "logits")
     let options = try readOptional(options, "options")
     shift = try checkFlag(options.shift, "shift") ? 1 : 0
     average = try checkFlag(options.average, "average")
@@ -108,7 +93,7 @@ struct LogitsBatch {
   func plan(
     _ plan: UnsafeMutablePointer<PlannedRow>, absentLabels: Bool = false
   ) throws(Fault) {
-    let labelsName: StaticString = labels == nil ? "labels_i32" : "labels"
+    let labelsName: FieldName = labels == nil ? "labels_i32" : "labels"
     for row in 0..<rows { plan[row] = PlannedRow() }
     for sequence in 0..<sequences {
       let rows = rows(of: sequence)
@@ -160,7 +145,7 @@ struct Scratch<Value> {
   let values: UnsafeMutablePointer<Value>
   private let memory: UnsafeMutableRawPointer
 
-  init(_ count: Int, _ name: StaticString) throws(Fault) {
+  init(_ count: Int, _ name: FieldName) throws(Fault) {
     let (bytes, overflow) = count.multipliedReportingOverflow(by: MemoryLayout<Value>.stride)
     guard !overflow, let memory = malloc(max(bytes, 1)) else { throw Fault(SWIFTDPO_ERROR_OUT_OF_MEMORY, name) }
     self.memory = memory

@@ -7,7 +7,7 @@ public func swiftdpo_optimal_policy_f32(
   _ responses: UnsafePointer<swiftdpo_responses_f32>!, _ options: UnsafePointer<swiftdpo_policy_options>!,
   _ results: UnsafePointer<swiftdpo_policy_results_f32>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try optimalPolicy(responses, options, results) }
+  answer(culprit) { () throws(Fault) in try optimalPolicy(.f32, form(responses), options, form(results)) }
 }
 
 @_cdecl("swiftdpo_optimal_policy_f64") @implementation
@@ -15,7 +15,7 @@ public func swiftdpo_optimal_policy_f64(
   _ responses: UnsafePointer<swiftdpo_responses_f64>!, _ options: UnsafePointer<swiftdpo_policy_options>!,
   _ results: UnsafePointer<swiftdpo_policy_results_f64>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try optimalPolicy(responses, options, results) }
+  answer(culprit) { () throws(Fault) in try optimalPolicy(.f64, form(responses), options, form(results)) }
 }
 
 @_cdecl("swiftdpo_implicit_rewards_f32") @implementation
@@ -23,7 +23,7 @@ public func swiftdpo_implicit_rewards_f32(
   _ responses: UnsafePointer<swiftdpo_responses_f32>!, _ options: UnsafePointer<swiftdpo_policy_options>!,
   _ rewards: UnsafeMutablePointer<Float>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try implicitRewards(responses, options, rewards) }
+  answer(culprit) { () throws(Fault) in try implicitRewards(.f32, form(responses), options, rewards) }
 }
 
 @_cdecl("swiftdpo_implicit_rewards_f64") @implementation
@@ -31,7 +31,7 @@ public func swiftdpo_implicit_rewards_f64(
   _ responses: UnsafePointer<swiftdpo_responses_f64>!, _ options: UnsafePointer<swiftdpo_policy_options>!,
   _ rewards: UnsafeMutablePointer<Double>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try implicitRewards(responses, options, rewards) }
+  answer(culprit) { () throws(Fault) in try implicitRewards(.f64, form(responses), options, rewards) }
 }
 
 @_cdecl("swiftdpo_policy_from_rewards_f32") @implementation
@@ -39,7 +39,7 @@ public func swiftdpo_policy_from_rewards_f32(
   _ responses: UnsafePointer<swiftdpo_responses_f32>!, _ options: UnsafePointer<swiftdpo_policy_options>!,
   _ policyLogps: UnsafeMutablePointer<Float>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try policyFromRewards(responses, options, policyLogps) }
+  answer(culprit) { () throws(Fault) in try policyFromRewards(.f32, form(responses), options, policyLogps) }
 }
 
 @_cdecl("swiftdpo_policy_from_rewards_f64") @implementation
@@ -47,7 +47,7 @@ public func swiftdpo_policy_from_rewards_f64(
   _ responses: UnsafePointer<swiftdpo_responses_f64>!, _ options: UnsafePointer<swiftdpo_policy_options>!,
   _ policyLogps: UnsafeMutablePointer<Double>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try policyFromRewards(responses, options, policyLogps) }
+  answer(culprit) { () throws(Fault) in try policyFromRewards(.f64, form(responses), options, policyLogps) }
 }
 
 /// What the calls over responses have in common: sizes, options, and the inputs that each of them reads.
@@ -60,9 +60,11 @@ struct Prompts {
   var ledger = Ledger()
   var job: ResponsesJob
 
-  init<R: Responses>(_ responses: R, _ options: UnsafePointer<swiftdpo_policy_options>?) throws(Fault) {
+  init(
+    _ type: ElementType, _ responses: swiftdpo_responses_f64, _ options: UnsafePointer<swiftdpo_policy_options>?
+  ) throws(Fault) {
     let options = try readOptional(options, "options")
-    type = R.Value.type
+    self.type = type
     rows = responses.num_prompts
     length = responses.num_responses
     elements = try product(rows, length, "num_prompts")
@@ -75,7 +77,7 @@ struct Prompts {
     try checkBetas(job.betas, type, rows)
   }
 
-  func checkFinite(_ array: UnsafeRawPointer?, _ name: StaticString) throws(Fault) {
+  func checkFinite(_ array: UnsafeRawPointer?, _ name: FieldName) throws(Fault) {
     if refuseNonfinite { try SwiftDPO.checkFinite(array, type, elements, name) }
   }
 
@@ -84,13 +86,14 @@ struct Prompts {
   }
 }
 
-private func optimalPolicy<P: Responses, R: PolicyResults>(
-  _ responses: UnsafePointer<P>?, _ options: UnsafePointer<swiftdpo_policy_options>?, _ results: UnsafePointer<R>?
-) throws(Fault) where P.Value == R.Value {
+private func optimalPolicy(
+  _ type: ElementType, _ responses: UnsafePointer<swiftdpo_responses_f64>?,
+  _ options: UnsafePointer<swiftdpo_policy_options>?, _ results: UnsafePointer<swiftdpo_policy_results_f64>?
+) throws(Fault) {
   let responses = try read(responses, "responses")
-  var prompts = try Prompts(responses, options)
+  var prompts = try Prompts(type, responses, options)
   let results = try read(results, "results")
-  let (type, rows, elements) = (prompts.type, prompts.rows, prompts.elements)
+  let (rows, elements) = (prompts.rows, prompts.elements)
   prompts.job.rewards = try prompts.ledger.input(responses.rewards, type, elements, "rewards")
   prompts.job.policy = try prompts.ledger.optionalInput(responses.policy_logps, type, elements, "policy_logps")
   let compares = results.policy_objectives != nil || results.policy_gaps != nil
@@ -112,34 +115,34 @@ private func optimalPolicy<P: Responses, R: PolicyResults>(
   prompts.run { kernels.optimalPolicy($0, $1) }
 }
 
-private func implicitRewards<P: Responses>(
-  _ responses: UnsafePointer<P>?, _ options: UnsafePointer<swiftdpo_policy_options>?,
-  _ rewards: UnsafeMutablePointer<P.Value>?
+private func implicitRewards(
+  _ type: ElementType, _ responses: UnsafePointer<swiftdpo_responses_f64>?,
+  _ options: UnsafePointer<swiftdpo_policy_options>?, _ rewards: UnsafeMutableRawPointer?
 ) throws(Fault) {
   let responses = try read(responses, "responses")
-  var prompts = try Prompts(responses, options)
+  var prompts = try Prompts(type, responses, options)
   prompts.job.policy = try prompts.ledger.input(responses.policy_logps, prompts.type, prompts.elements, "policy_logps")
   try prompts.checkFinite(prompts.job.policy, "policy_logps")
   try convert(&prompts, responses.log_partitions, rewards, "rewards", backwards: false)
 }
 
-private func policyFromRewards<P: Responses>(
-  _ responses: UnsafePointer<P>?, _ options: UnsafePointer<swiftdpo_policy_options>?,
-  _ policyLogps: UnsafeMutablePointer<P.Value>?
+private func policyFromRewards(
+  _ type: ElementType, _ responses: UnsafePointer<swiftdpo_responses_f64>?,
+  _ options: UnsafePointer<swiftdpo_policy_options>?, _ policyLogps: UnsafeMutableRawPointer?
 ) throws(Fault) {
   let responses = try read(responses, "responses")
-  var prompts = try Prompts(responses, options)
+  var prompts = try Prompts(type, responses, options)
   prompts.job.rewards = try prompts.ledger.input(responses.rewards, prompts.type, prompts.elements, "rewards")
   try prompts.checkFinite(prompts.job.rewards, "rewards")
   try convert(&prompts, responses.log_partitions, policyLogps, "policy_logps", backwards: true)
 }
 
-private func convert<Value>(
-  _ prompts: inout Prompts, _ logPartitions: UnsafePointer<Double>?, _ result: UnsafeMutablePointer<Value>?,
-  _ name: StaticString, backwards: Bool
+private func convert(
+  _ prompts: inout Prompts, _ logPartitions: UnsafePointer<Double>?, _ result: UnsafeMutableRawPointer?,
+  _ name: FieldName, backwards: Bool
 ) throws(Fault) {
   prompts.job.logPartitions = try prompts.ledger.optionalInput(logPartitions, prompts.rows, "log_partitions")
-  prompts.job.result = UnsafeMutableRawPointer(try prompts.ledger.requiredResult(result, prompts.elements, name))
+  prompts.job.result = try prompts.ledger.requiredResult(result, prompts.type, prompts.elements, name)
   try prompts.checkFinite(prompts.job.reference, "ref_logps")
   if prompts.refuseNonfinite { try checkFinite(logPartitions, .f64, prompts.rows, "log_partitions") }
   prompts.run { kernels.implicitRewards($0, $1, backwards) }

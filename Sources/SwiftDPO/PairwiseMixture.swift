@@ -5,19 +5,21 @@ import Preference
 
 /// What a call over pairs asks beyond plain DPO: its losses with their parameters, more data, more results.
 struct Mixture {
-  /// The fast path: DPO's loss alone, and no results but the common ones.
+  /// DPO's loss alone, and no results but the common ones.
   var isSigmoidAlone = true
+  var terms = InlineArray<16, LossTerm>(repeating: LossTerm(.sigmoid, weight: 1))
   var gradTieStrength: UnsafeMutablePointer<Double>?
   var metrics: UnsafeMutablePointer<swiftdpo_pair_metrics>?
   private var transport: OptimalTransport?
 
-  init<P: Pairs, R: PairResults>(
-    _ pairs: P, _ options: swiftdpo_dpo_options, _ results: R, _ job: inout PairwiseJob, _ ledger: inout Ledger
-  ) throws(Fault) where P.Value == R.Value {
+  init(
+    _ pairs: swiftdpo_pairs_f64, _ options: swiftdpo_dpo_options, _ results: swiftdpo_pair_results_f64,
+    _ job: inout PairwiseJob, _ ledger: inout Ledger
+  ) throws(Fault) {
     let type = job.type
     let count = job.count
     var needs = Needs()
-    try takeTerms(options, &job, &needs)
+    job.termCount = try takeTerms(options, &terms, &needs)
     try takeParameters(options, &job, needs)
 
     job.chosenLengths = try lengths(pairs.chosen_lengths, count, needs.lengths, "chosen_lengths", &ledger)
@@ -57,6 +59,16 @@ struct Mixture {
     }
   }
 
+  /// Whether a call asks for more than DPO's loss and the common results. The header has what else there is at the end
+  /// of its structs, behind `soft_labels` and `gradient_weights`.
+  static func isNeeded(
+    _ pairs: swiftdpo_pairs_f64, _ options: swiftdpo_dpo_options, _ results: swiftdpo_pair_results_f64
+  ) -> Bool {
+    options.loss_types != nil || options.loss_weights != nil || options.num_losses != 0
+      || options.f_divergence != SWIFTDPO_REVERSE_KL || options.margin != 0
+      || !isZero(pairs, behind: 10) || !isZero(results, behind: 8)
+  }
+
   /// Finds the partners of optimal transport, once everything has been checked.
   func pair(_ job: inout PairwiseJob) { transport?.pair(&job) }
 
@@ -77,9 +89,10 @@ private struct Needs {
   var aotUnpaired = false
 }
 
+/// Returns how many there are.
 private func takeTerms(
-  _ options: swiftdpo_dpo_options, _ job: inout PairwiseJob, _ needs: inout Needs
-) throws(Fault) {
+  _ options: swiftdpo_dpo_options, _ terms: inout InlineArray<16, LossTerm>, _ needs: inout Needs
+) throws(Fault) -> Int {
   let divergence = options.f_divergence.rawValue
   try require(divergence <= SWIFTDPO_ALPHA_DIVERGENCE.rawValue, SWIFTDPO_ERROR_F_DIVERGENCE, "f_divergence")
   let count = options.num_losses
@@ -87,8 +100,8 @@ private func takeTerms(
     try require(count == 0, SWIFTDPO_ERROR_NULL_POINTER, "loss_types")
     try require(options.loss_weights == nil, SWIFTDPO_ERROR_NULL_POINTER, "loss_types")
     needs.sigmoidAlone = divergence == 0
-    job.terms[0] = try term(.sigmoid, 1, options, at: 0, &needs)
-    return
+    terms[0] = try term(.sigmoid, 1, options, at: 0, &needs)
+    return 1
   }
   try require(count >= 1 && count <= 16, SWIFTDPO_ERROR_LOSS_TYPE, "num_losses")
   for index in 0..<count {
@@ -97,10 +110,10 @@ private func takeTerms(
     }
     let weight = options.loss_weights == nil ? 1 : options.loss_weights[index]
     try require(weight >= 0 && weight.isFinite, SWIFTDPO_ERROR_WEIGHT, "loss_weights", at: index)
-    job.terms[index] = try term(loss, weight, options, at: index, &needs)
+    terms[index] = try term(loss, weight, options, at: index, &needs)
   }
-  job.termCount = count
-  needs.sigmoidAlone = count == 1 && job.terms[0].loss == .sigmoid && job.terms[0].weight == 1 && divergence == 0
+  needs.sigmoidAlone = count == 1 && terms[0].loss == .sigmoid && terms[0].weight == 1 && divergence == 0
+  return count
 }
 
 /// A loss with the score that it compares.
@@ -159,25 +172,31 @@ private func term(
   return term
 }
 
-private func takeParameters(
-  _ options: swiftdpo_dpo_options, _ job: inout PairwiseJob, _ needs: Needs
-) throws(Fault) {
+/// Parameters of losses are in their ranges, whether their loss is asked for or not.
+func checkParameters(_ options: swiftdpo_dpo_options, tieStrengthAbove bound: Double = 0) throws(Fault) {
   let tau = options.discopop_tau
   try require(tau > 0 && tau.isFinite, SWIFTDPO_ERROR_PARAMETER, "discopop_tau")
   try require(options.f_alpha_divergence_coef.isFinite, SWIFTDPO_ERROR_PARAMETER, "f_alpha_divergence_coef")
   try require(options.alphapo_alpha.isFinite, SWIFTDPO_ERROR_PARAMETER, "alphapo_alpha")
   try require(options.reward_scale.isFinite, SWIFTDPO_ERROR_PARAMETER, "reward_scale")
   let nu = options.tie_strength
-  try require(nu > (needs.raoKupper ? 1 : 0) && nu.isFinite, SWIFTDPO_ERROR_PARAMETER, "tie_strength")
+  try require(nu > bound && nu.isFinite, SWIFTDPO_ERROR_PARAMETER, "tie_strength")
+}
+
+private func takeParameters(
+  _ options: swiftdpo_dpo_options, _ job: inout PairwiseJob, _ needs: Needs
+) throws(Fault) {
+  try checkParameters(options, tieStrengthAbove: needs.raoKupper ? 1 : 0)
+  let nu = options.tie_strength
   job.parameters.flipRate = options.label_smoothing
-  job.parameters.discopopTau = tau
+  job.parameters.discopopTau = options.discopop_tau
   job.rewardScale = options.reward_scale
   if needs.raoKupper || needs.davidson { job.parameters.setTieStrength(nu) }
 }
 
 /// Numbers of tokens, each at least 0.
 private func lengths(
-  _ pointer: UnsafePointer<Int64>?, _ count: Int, _ required: Bool, _ name: StaticString, _ ledger: inout Ledger
+  _ pointer: UnsafePointer<Int64>?, _ count: Int, _ required: Bool, _ name: FieldName, _ ledger: inout Ledger
 ) throws(Fault) -> UnsafePointer<Int64>? {
   guard let lengths = try ledger.optionalInput(pointer, count, name) else {
     try require(!required || count == 0, SWIFTDPO_ERROR_NULL_POINTER, name)
@@ -201,7 +220,8 @@ private func checkStrictLabels(_ options: swiftdpo_dpo_options, _ job: PairwiseJ
   if job.softLabels == nil {
     try require(options.label_smoothing > 0, SWIFTDPO_ERROR_LABEL_SMOOTHING, "label_smoothing")
   }
-  try checkAll(job.softLabels, job.type, job.count, SWIFTDPO_ERROR_SOFT_LABEL, "soft_labels") { $0 > 0 && $0 < 1 }
+  try checkAll(
+    job.softLabels, job.type, job.count, in: .undecidedProbability, SWIFTDPO_ERROR_SOFT_LABEL, "soft_labels")
 }
 
 extension swiftdpo_pair_metrics {

@@ -8,7 +8,7 @@ public func swiftdpo_partition_add_f32(
   _ accumulators: UnsafeMutablePointer<swiftdpo_partition_accumulator>!,
   _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try partitionAdd(responses, options, accumulators) }
+  answer(culprit) { () throws(Fault) in try partitionAdd(.f32, form(responses), options, accumulators) }
 }
 
 @_cdecl("swiftdpo_partition_add_f64") @implementation
@@ -17,15 +17,16 @@ public func swiftdpo_partition_add_f64(
   _ accumulators: UnsafeMutablePointer<swiftdpo_partition_accumulator>!,
   _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try partitionAdd(responses, options, accumulators) }
+  answer(culprit) { () throws(Fault) in try partitionAdd(.f64, form(responses), options, accumulators) }
 }
 
-private func partitionAdd<R: Responses>(
-  _ responses: UnsafePointer<R>?, _ options: UnsafePointer<swiftdpo_policy_options>?,
+private func partitionAdd(
+  _ type: ElementType, _ responses: UnsafePointer<swiftdpo_responses_f64>?,
+  _ options: UnsafePointer<swiftdpo_policy_options>?,
   _ accumulators: UnsafeMutablePointer<swiftdpo_partition_accumulator>?
 ) throws(Fault) {
   let responses = try read(responses, "responses")
-  var prompts = try Prompts(responses, options)
+  var prompts = try Prompts(type, responses, options)
   prompts.job.reference = nil
   prompts.job.rewards = try prompts.ledger.input(responses.rewards, prompts.type, prompts.elements, "rewards")
   let accumulators = try enter(accumulators, prompts.rows, &prompts.ledger, "accumulators", isResult: true)
@@ -102,7 +103,7 @@ public func swiftdpo_partition_estimate(
 /// Accumulators as the doubles that they are, in the ledger.
 private func enter(
   _ accumulators: UnsafeMutablePointer<swiftdpo_partition_accumulator>?, _ count: Int, _ ledger: inout Ledger,
-  _ name: StaticString, isResult: Bool
+  _ name: FieldName, isResult: Bool
 ) throws(Fault) -> UnsafeMutablePointer<swiftdpo_partition_accumulator> {
   let doubles = try product(count, 7, "count")
   let raw = accumulators.map { UnsafeMutableRawPointer($0) }
@@ -117,7 +118,7 @@ private func enter(
 }
 
 private func checkAccumulator(
-  _ a: swiftdpo_partition_accumulator, beta: Double, _ name: StaticString, at index: Int
+  _ a: swiftdpo_partition_accumulator, beta: Double, _ name: FieldName, at index: Int
 ) throws(Fault) {
   if a.count == 0 { return }
   let sound =

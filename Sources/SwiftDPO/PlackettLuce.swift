@@ -7,7 +7,7 @@ public func swiftdpo_plackett_luce_loss_f32(
   _ rankings: UnsafePointer<swiftdpo_rankings_f32>!, _ options: UnsafePointer<swiftdpo_plackett_luce_options>!,
   _ results: UnsafePointer<swiftdpo_ranking_results_f32>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try plackettLuceLoss(.f32, rankings, options, results) }
+  answer(culprit) { () throws(Fault) in try plackettLuceLoss(.f32, form(rankings), options, form(results)) }
 }
 
 @_cdecl("swiftdpo_plackett_luce_loss_f64") @implementation
@@ -15,7 +15,7 @@ public func swiftdpo_plackett_luce_loss_f64(
   _ rankings: UnsafePointer<swiftdpo_rankings_f64>!, _ options: UnsafePointer<swiftdpo_plackett_luce_options>!,
   _ results: UnsafePointer<swiftdpo_ranking_results_f64>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try plackettLuceLoss(.f64, rankings, options, results) }
+  answer(culprit) { () throws(Fault) in try plackettLuceLoss(.f64, form(rankings), options, form(results)) }
 }
 
 @_cdecl("swiftdpo_plackett_luce_loss_bf16") @implementation
@@ -23,7 +23,7 @@ public func swiftdpo_plackett_luce_loss_bf16(
   _ rankings: UnsafePointer<swiftdpo_rankings_half>!, _ options: UnsafePointer<swiftdpo_plackett_luce_options>!,
   _ results: UnsafePointer<swiftdpo_ranking_results_half>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try plackettLuceLoss(.bf16, rankings, options, results) }
+  answer(culprit) { () throws(Fault) in try plackettLuceLoss(.bf16, form(rankings), options, form(results)) }
 }
 
 @_cdecl("swiftdpo_plackett_luce_loss_f16") @implementation
@@ -31,13 +31,13 @@ public func swiftdpo_plackett_luce_loss_f16(
   _ rankings: UnsafePointer<swiftdpo_rankings_half>!, _ options: UnsafePointer<swiftdpo_plackett_luce_options>!,
   _ results: UnsafePointer<swiftdpo_ranking_results_half>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try plackettLuceLoss(.f16, rankings, options, results) }
+  answer(culprit) { () throws(Fault) in try plackettLuceLoss(.f16, form(rankings), options, form(results)) }
 }
 
-private func plackettLuceLoss<P: Rankings, R: RankingResults>(
-  _ type: ElementType, _ rankings: UnsafePointer<P>?, _ options: UnsafePointer<swiftdpo_plackett_luce_options>?,
-  _ results: UnsafePointer<R>?
-) throws(Fault) where P.Value == R.Value {
+private func plackettLuceLoss(
+  _ type: ElementType, _ rankings: UnsafePointer<swiftdpo_rankings_f64>?,
+  _ options: UnsafePointer<swiftdpo_plackett_luce_options>?, _ results: UnsafePointer<swiftdpo_ranking_results_f64>?
+) throws(Fault) {
   let rankings = try read(rankings, "rankings")
   let options = try readOptional(options, "options")
   let results = try read(results, "results")
@@ -97,7 +97,7 @@ private func plackettLuceLoss<P: Rankings, R: RankingResults>(
   try require(
     job.hessianProduct == nil || job.direction != nil, SWIFTDPO_ERROR_NULL_POINTER, "direction")
   try require(job.positionWeights == nil || places >= largest, SWIFTDPO_ERROR_COUNT, "num_position_weights")
-  try checkAll(job.positionWeights, type, places, SWIFTDPO_ERROR_WEIGHT, "position_weights") { $0 >= 0 && $0.isFinite }
+  try checkAll(job.positionWeights, type, places, in: .nonnegative, SWIFTDPO_ERROR_WEIGHT, "position_weights")
   try checkBetas(job.betas, type, groups)
   try checkWeights(job.weights, type, groups)
   try checkFinite(job.direction, type, items, "direction")

@@ -163,7 +163,7 @@ private struct Samples {
   ) throws(Fault) {
     var responses = try read(responses, "responses")
     responses.ref_logps = nil
-    prompts = try Prompts(responses, options)
+    prompts = try Prompts(.f64, responses, options)
     rows = prompts.rows
     length = prompts.length
     rewards = try prompts.ledger.input(responses.rewards, prompts.elements, "rewards")

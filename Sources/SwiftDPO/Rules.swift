@@ -4,7 +4,7 @@ import Preference
 
 // The rules that options and parameters obey, each in one place.
 
-func checkBeta(_ beta: Double, _ name: StaticString, at index: Int = 0) throws(Fault) {
+func checkBeta(_ beta: Double, _ name: FieldName, at index: Int = 0) throws(Fault) {
   try require(beta > 0 && beta.isFinite, SWIFTDPO_ERROR_BETA, name, at: index)
 }
 
@@ -30,30 +30,50 @@ func checkNonfinitePolicy(_ policy: swiftdpo_nonfinite) throws(Fault) -> Bool {
   }
 }
 
-func checkFlag(_ flag: Int32, _ name: StaticString) throws(Fault) -> Bool {
+func checkFlag(_ flag: Int32, _ name: FieldName) throws(Fault) -> Bool {
   try require(flag == 0 || flag == 1, SWIFTDPO_ERROR_FLAG, name)
   return flag == 1
 }
 
-/// All elements obey a rule. The rule must be false for NaN.
+/// Where numbers may lie.
+struct Interval {
+  var low: Double
+  var high: Double
+  /// Without its ends.
+  var isOpen = false
+
+  static var positive: Interval { Interval(low: 0, high: .infinity, isOpen: true) }
+  static var nonnegative: Interval { Interval(low: 0, high: .greatestFiniteMagnitude) }
+  static var probability: Interval { Interval(low: 0, high: 1) }
+  static var undecidedProbability: Interval { Interval(low: 0, high: 1, isOpen: true) }
+
+  /// False for NaN.
+  @inline(__always) func contains(_ x: Double) -> Bool { isOpen ? x > low && x < high : x >= low && x <= high }
+}
+
+/// All elements lie in an interval.
+@inline(never)
 func checkAll(
-  _ array: UnsafeRawPointer?, _ type: ElementType, _ count: Int, _ status: swiftdpo_status, _ name: StaticString,
-  _ rule: (Double) -> Bool
+  _ array: UnsafeRawPointer?, _ type: ElementType, _ count: Int, in interval: Interval, _ status: swiftdpo_status,
+  _ name: FieldName
 ) throws(Fault) {
   guard let array else { return }
-  for index in 0..<count where !rule(type.load(array, index)) { throw Fault(status, name, at: index) }
+  for index in 0..<count {
+    try require(interval.contains(type.load(array, index)), status, name, at: index)
+  }
 }
 
 func checkBetas(_ array: UnsafeRawPointer?, _ type: ElementType, _ count: Int) throws(Fault) {
-  try checkAll(array, type, count, SWIFTDPO_ERROR_BETA, "betas") { $0 > 0 && $0.isFinite }
+  try checkAll(array, type, count, in: .positive, SWIFTDPO_ERROR_BETA, "betas")
 }
 
 func checkWeights(_ array: UnsafeRawPointer?, _ type: ElementType, _ count: Int) throws(Fault) {
-  try checkAll(array, type, count, SWIFTDPO_ERROR_WEIGHT, "weights") { $0 >= 0 && $0.isFinite }
+  try checkAll(array, type, count, in: .nonnegative, SWIFTDPO_ERROR_WEIGHT, "weights")
 }
 
+@inline(never)
 func checkFinite(
-  _ array: UnsafeRawPointer?, _ type: ElementType, _ count: Int, _ name: StaticString
+  _ array: UnsafeRawPointer?, _ type: ElementType, _ count: Int, _ name: FieldName
 ) throws(Fault) {
   guard let array else { return }
   let index = kernels.firstNonfinite(type, array, count)
@@ -61,7 +81,7 @@ func checkFinite(
 }
 
 /// All elements of a mask are 0 or 1.
-func checkFlags(_ flags: UnsafePointer<UInt8>?, _ count: Int, _ name: StaticString) throws(Fault) {
+func checkFlags(_ flags: UnsafePointer<UInt8>?, _ count: Int, _ name: FieldName) throws(Fault) {
   guard let flags else { return }
   for index in 0..<count { try require(flags[index] <= 1, SWIFTDPO_ERROR_FLAG, name, at: index) }
 }

@@ -8,7 +8,7 @@ public func swiftdpo_sequence_logps_f32(
   _ logits: UnsafePointer<swiftdpo_logits_f32>!, _ options: UnsafePointer<swiftdpo_logps_options>!,
   _ results: UnsafePointer<swiftdpo_logps_results>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try sequenceLogps(LogitsPointer(logits), .f32, options, results) }
+  answer(culprit) { () throws(Fault) in try sequenceLogps(.f32, form(logits), options, results) }
 }
 
 @_cdecl("swiftdpo_sequence_logps_f64") @implementation
@@ -16,7 +16,7 @@ public func swiftdpo_sequence_logps_f64(
   _ logits: UnsafePointer<swiftdpo_logits_f64>!, _ options: UnsafePointer<swiftdpo_logps_options>!,
   _ results: UnsafePointer<swiftdpo_logps_results>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try sequenceLogps(LogitsPointer(logits), .f64, options, results) }
+  answer(culprit) { () throws(Fault) in try sequenceLogps(.f64, form(logits), options, results) }
 }
 
 @_cdecl("swiftdpo_sequence_logps_bf16") @implementation
@@ -24,7 +24,7 @@ public func swiftdpo_sequence_logps_bf16(
   _ logits: UnsafePointer<swiftdpo_logits_half>!, _ options: UnsafePointer<swiftdpo_logps_options>!,
   _ results: UnsafePointer<swiftdpo_logps_results>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try sequenceLogps(LogitsPointer(logits), .bf16, options, results) }
+  answer(culprit) { () throws(Fault) in try sequenceLogps(.bf16, form(logits), options, results) }
 }
 
 @_cdecl("swiftdpo_sequence_logps_f16") @implementation
@@ -32,16 +32,17 @@ public func swiftdpo_sequence_logps_f16(
   _ logits: UnsafePointer<swiftdpo_logits_half>!, _ options: UnsafePointer<swiftdpo_logps_options>!,
   _ results: UnsafePointer<swiftdpo_logps_results>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try sequenceLogps(LogitsPointer(logits), .f16, options, results) }
+  answer(culprit) { () throws(Fault) in try sequenceLogps(.f16, form(logits), options, results) }
 }
 
 private func sequenceLogps(
-  _ logits: LogitsPointer, _ type: ElementType, _ options: UnsafePointer<swiftdpo_logps_options>?,
+  _ type: ElementType, _ logits: UnsafePointer<swiftdpo_logits_f64>?,
+  _ options: UnsafePointer<swiftdpo_logps_options>?,
   _ results: UnsafePointer<swiftdpo_logps_results>?
 ) throws(Fault) {
   let results = try read(results, "results")
   var ledger = Ledger()
-  let batch = try LogitsBatch(logits, type, options, &ledger)
+  let batch = try LogitsBatch(type, logits, options, &ledger)
   try require(batch.vocabularyStart == 0, SWIFTDPO_ERROR_COUNT, "vocab_start")
   let targets = try LogpsTargets(results, batch, &ledger)
 

@@ -10,7 +10,7 @@ public func swiftdpo_sequence_logps_backward_f32(
   _ gradLogits: UnsafeMutablePointer<Float>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
   answer(culprit) { () throws(Fault) in
-    try sequenceLogpsBackward(LogitsPointer(logits), .f32, options, gradLogps, logNormalizers, gradLogits)
+    try sequenceLogpsBackward(.f32, form(logits), options, gradLogps, logNormalizers, gradLogits)
   }
 }
 
@@ -21,7 +21,7 @@ public func swiftdpo_sequence_logps_backward_f64(
   _ gradLogits: UnsafeMutablePointer<Double>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
   answer(culprit) { () throws(Fault) in
-    try sequenceLogpsBackward(LogitsPointer(logits), .f64, options, gradLogps, logNormalizers, gradLogits)
+    try sequenceLogpsBackward(.f64, form(logits), options, gradLogps, logNormalizers, gradLogits)
   }
 }
 
@@ -32,7 +32,7 @@ public func swiftdpo_sequence_logps_backward_bf16(
   _ gradLogits: UnsafeMutablePointer<UInt16>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
   answer(culprit) { () throws(Fault) in
-    try sequenceLogpsBackward(LogitsPointer(logits), .bf16, options, gradLogps, logNormalizers, gradLogits)
+    try sequenceLogpsBackward(.bf16, form(logits), options, gradLogps, logNormalizers, gradLogits)
   }
 }
 
@@ -43,16 +43,17 @@ public func swiftdpo_sequence_logps_backward_f16(
   _ gradLogits: UnsafeMutablePointer<UInt16>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
   answer(culprit) { () throws(Fault) in
-    try sequenceLogpsBackward(LogitsPointer(logits), .f16, options, gradLogps, logNormalizers, gradLogits)
+    try sequenceLogpsBackward(.f16, form(logits), options, gradLogps, logNormalizers, gradLogits)
   }
 }
 
 private func sequenceLogpsBackward(
-  _ logits: LogitsPointer, _ type: ElementType, _ options: UnsafePointer<swiftdpo_logps_options>?,
+  _ type: ElementType, _ logits: UnsafePointer<swiftdpo_logits_f64>?,
+  _ options: UnsafePointer<swiftdpo_logps_options>?,
   _ gradLogps: UnsafePointer<Double>?, _ logNormalizers: UnsafePointer<Double>?, _ gradLogits: UnsafeMutableRawPointer?
 ) throws(Fault) {
   var ledger = Ledger()
-  let batch = try LogitsBatch(logits, type, options, &ledger)
+  let batch = try LogitsBatch(type, logits, options, &ledger)
   let gradLogps = try ledger.input(gradLogps, batch.sequences, "grad_logps")
   let logNormalizers = try ledger.optionalInput(logNormalizers, batch.rows, "log_normalizers")
   let isShard = batch.vocabularyStart > 0

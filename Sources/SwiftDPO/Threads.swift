@@ -5,6 +5,7 @@ import CSwiftDPO
 // its own results: so the number of threads changes nothing but the time.
 
 /// Runs `body(task)` for each task in 0..<tasks, on this thread and, if there are several, on workers.
+@inline(never)
 func parallel(_ tasks: Int, _ body: (Int) -> Void) {
   if tasks <= 1 {
     if tasks == 1 { body(0) }
@@ -24,6 +25,7 @@ func parallel(_ tasks: Int, _ body: (Int) -> Void) {
 }
 
 /// Runs `body` over 0..<count in ranges of `grain` elements, the last one shorter: the same ranges on every machine.
+@inline(never)
 func parallelRanges(_ count: Int, grain: Int, _ body: (Range<Int>) -> Void) {
   parallel(count / grain + (count % grain == 0 ? 0 : 1)) { task in
     let start = task * grain

@@ -219,7 +219,7 @@ private func checkTokens(_ vocabulary: Int, _ horizon: Int, _ endToken: Int64) t
 
 /// Log-probabilities of the next token: not NaN, at most 0, not all -inf.
 private func checkNextLogps(
-  _ logps: UnsafePointer<Double>, _ vocabulary: Int, _ name: StaticString, at start: Int
+  _ logps: UnsafePointer<Double>, _ vocabulary: Int, _ name: FieldName, at start: Int
 ) throws(Fault) {
   var supported = false
   for token in 0..<vocabulary {

@@ -7,7 +7,7 @@ public func swiftdpo_unpaired_loss_f32(
   _ unpaired: UnsafePointer<swiftdpo_unpaired_f32>!, _ options: UnsafePointer<swiftdpo_unpaired_options>!,
   _ results: UnsafePointer<swiftdpo_unpaired_results_f32>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try unpairedLoss(unpaired, options, results) }
+  answer(culprit) { () throws(Fault) in try unpairedLoss(.f32, form(unpaired), options, form(results)) }
 }
 
 @_cdecl("swiftdpo_unpaired_loss_f64") @implementation
@@ -15,16 +15,16 @@ public func swiftdpo_unpaired_loss_f64(
   _ unpaired: UnsafePointer<swiftdpo_unpaired_f64>!, _ options: UnsafePointer<swiftdpo_unpaired_options>!,
   _ results: UnsafePointer<swiftdpo_unpaired_results_f64>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try unpairedLoss(unpaired, options, results) }
+  answer(culprit) { () throws(Fault) in try unpairedLoss(.f64, form(unpaired), options, form(results)) }
 }
 
-private func unpairedLoss<U: Unpaired, R: UnpairedResults>(
-  _ unpaired: UnsafePointer<U>?, _ options: UnsafePointer<swiftdpo_unpaired_options>?, _ results: UnsafePointer<R>?
-) throws(Fault) where U.Value == R.Value {
+private func unpairedLoss(
+  _ type: ElementType, _ unpaired: UnsafePointer<swiftdpo_unpaired_f64>?,
+  _ options: UnsafePointer<swiftdpo_unpaired_options>?, _ results: UnsafePointer<swiftdpo_unpaired_results_f64>?
+) throws(Fault) {
   let unpaired = try read(unpaired, "unpaired")
   let options = try readOptional(options, "options")
   let results = try read(results, "results")
-  let type = U.Value.type
   let count = try product(unpaired.count, 1, "count")
 
   try checkBeta(options.beta, "beta")
@@ -85,7 +85,7 @@ private func unpairedLoss<U: Unpaired, R: UnpairedResults>(
   results.metrics?.pointee.add(sums, count)
 }
 
-private func checkFactor(_ factor: Double, _ name: StaticString) throws(Fault) {
+private func checkFactor(_ factor: Double, _ name: FieldName) throws(Fault) {
   try require(factor >= 0 && factor.isFinite, SWIFTDPO_ERROR_WEIGHT, name)
 }
 
@@ -103,41 +103,17 @@ extension swiftdpo_unpaired_metrics {
 
 // MARK: The structs
 
-protocol Unpaired: GrowableStruct {
-  associatedtype Value: Element
-  var count: Int { get }
-  var policy_logps: UnsafePointer<Value>! { get }
-  var ref_logps: UnsafePointer<Value>! { get }
-  var desirable: UnsafePointer<UInt8>! { get }
-  var betas: UnsafePointer<Value>! { get }
-  var weights: UnsafePointer<Value>! { get }
-}
-
-protocol UnpairedResults: GrowableStruct {
-  associatedtype Value: Element
-  var loss: UnsafeMutablePointer<Double>! { get }
-  var losses: UnsafeMutablePointer<Value>! { get }
-  var grad_policy_logps: UnsafeMutablePointer<Value>! { get }
-  var rewards: UnsafeMutablePointer<Value>! { get }
-  var grad_betas: UnsafeMutablePointer<Value>! { get }
-  var curvatures: UnsafeMutablePointer<Value>! { get }
-  var grad_baseline: UnsafeMutablePointer<Double>! { get }
-  var metrics: UnsafeMutablePointer<swiftdpo_unpaired_metrics>! { get }
-}
-
-extension swiftdpo_unpaired_f32: Unpaired { static var initial: Self { zeroed(Self()) } }
-extension swiftdpo_unpaired_results_f32: UnpairedResults { static var initial: Self { zeroed(Self()) } }
-extension swiftdpo_unpaired_f64: Unpaired { static var initial: Self { zeroed(Self()) } }
-extension swiftdpo_unpaired_results_f64: UnpairedResults { static var initial: Self { zeroed(Self()) } }
-extension swiftdpo_unpaired_metrics: GrowableStruct { static var initial: Self { zeroed(Self()) } }
+extension swiftdpo_unpaired_f32: GrowableStruct {}
+extension swiftdpo_unpaired_results_f32: GrowableStruct {}
+extension swiftdpo_unpaired_f64: GrowableStruct {}
+extension swiftdpo_unpaired_results_f64: GrowableStruct {}
+extension swiftdpo_unpaired_metrics: GrowableStruct {}
 
 extension swiftdpo_unpaired_options: GrowableStruct {
-  static var initial: Self {
-    var options = zeroed(Self())
-    options.beta = 0.1
-    options.desirable_weight = 1
-    options.undesirable_weight = 1
-    return options
+  static func setDefaults(_ value: inout Self) {
+    value.beta = 0.1
+    value.desirable_weight = 1
+    value.undesirable_weight = 1
   }
 }
 

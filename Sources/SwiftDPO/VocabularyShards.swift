@@ -8,7 +8,7 @@ public func swiftdpo_vocab_shard_f32(
   _ logits: UnsafePointer<swiftdpo_logits_f32>!, _ options: UnsafePointer<swiftdpo_logps_options>!,
   _ results: UnsafePointer<swiftdpo_shard_statistics>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try vocabularyShard(LogitsPointer(logits), .f32, options, results) }
+  answer(culprit) { () throws(Fault) in try vocabularyShard(.f32, form(logits), options, results) }
 }
 
 @_cdecl("swiftdpo_vocab_shard_f64") @implementation
@@ -16,7 +16,7 @@ public func swiftdpo_vocab_shard_f64(
   _ logits: UnsafePointer<swiftdpo_logits_f64>!, _ options: UnsafePointer<swiftdpo_logps_options>!,
   _ results: UnsafePointer<swiftdpo_shard_statistics>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try vocabularyShard(LogitsPointer(logits), .f64, options, results) }
+  answer(culprit) { () throws(Fault) in try vocabularyShard(.f64, form(logits), options, results) }
 }
 
 @_cdecl("swiftdpo_vocab_shard_bf16") @implementation
@@ -24,7 +24,7 @@ public func swiftdpo_vocab_shard_bf16(
   _ logits: UnsafePointer<swiftdpo_logits_half>!, _ options: UnsafePointer<swiftdpo_logps_options>!,
   _ results: UnsafePointer<swiftdpo_shard_statistics>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try vocabularyShard(LogitsPointer(logits), .bf16, options, results) }
+  answer(culprit) { () throws(Fault) in try vocabularyShard(.bf16, form(logits), options, results) }
 }
 
 @_cdecl("swiftdpo_vocab_shard_f16") @implementation
@@ -32,16 +32,17 @@ public func swiftdpo_vocab_shard_f16(
   _ logits: UnsafePointer<swiftdpo_logits_half>!, _ options: UnsafePointer<swiftdpo_logps_options>!,
   _ results: UnsafePointer<swiftdpo_shard_statistics>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try vocabularyShard(LogitsPointer(logits), .f16, options, results) }
+  answer(culprit) { () throws(Fault) in try vocabularyShard(.f16, form(logits), options, results) }
 }
 
 private func vocabularyShard(
-  _ logits: LogitsPointer, _ type: ElementType, _ options: UnsafePointer<swiftdpo_logps_options>?,
+  _ type: ElementType, _ logits: UnsafePointer<swiftdpo_logits_f64>?,
+  _ options: UnsafePointer<swiftdpo_logps_options>?,
   _ results: UnsafePointer<swiftdpo_shard_statistics>?
 ) throws(Fault) {
   let results = try read(results, "results")
   var ledger = Ledger()
-  let batch = try LogitsBatch(logits, type, options, &ledger)
+  let batch = try LogitsBatch(type, logits, options, &ledger)
   let shard = try ShardStatistics(results, batch.rows, &ledger)
 
   let plan = try Scratch<PlannedRow>(batch.rows, "num_sequences")
@@ -141,7 +142,7 @@ public func swiftdpo_vocab_shard_logps(
     let merged = try read(merged, "merged")
     let results = try read(results, "results")
     var ledger = Ledger()
-    let batch = try LogitsBatch(LogitsPointer(logits), .f32, options, &ledger, readsLogits: false)
+    let batch = try LogitsBatch(.f32, form(logits), options, &ledger, readsLogits: false)
     let maxima = try ledger.input(UnsafePointer(merged.maxima), batch.rows, "maxima")
     let sums = try ledger.input(UnsafePointer(merged.sums), batch.rows, "sums")
     let labelLogits = try ledger.input(UnsafePointer(merged.label_logits), batch.rows, "label_logits")

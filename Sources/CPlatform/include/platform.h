@@ -15,6 +15,11 @@
 void platform_fma_by_lane(const double *x, const double *y, double *z);
 void platform_fmaf_by_lane(const float *x, const float *y, float *z);
 
+// Room for 48 pairs of addresses (SwiftDPO/Ledger.swift), which a call clears in one stroke.
+typedef struct platform_room {
+  uint64_t words[96];
+} platform_room;
+
 // The processors that this process may run on.
 int platform_processors(void);
 

@@ -70,6 +70,15 @@ def test_instruction_sets(isa):
     assert run(SWIFTDPO_ISA=isa, SWIFTDPO_NUM_THREADS="3", wanted=(isa, "3")) == same_bits.digest()
 
 
+@pytest.mark.parametrize("wish, told", [("", BEST), ("avx", f"{BEST} (SWIFTDPO_ISA=avx unknown)")])
+def test_unknown_instruction_sets_are_told(wish, told):
+    program = "import swiftdpo; print(swiftdpo.build_info().instruction_set)"
+    process = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | {"SWIFTDPO_ISA": wish}, capture_output=True, text=True, check=True
+    )
+    assert process.stdout == told + "\n"
+
+
 @pytest.mark.parametrize("options", same_bits.OPTIONS)
 @pytest.mark.parametrize("dtype", TYPES)
 def test_a_batch_split_by_sequences(dtype, options):

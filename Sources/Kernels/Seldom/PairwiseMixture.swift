@@ -299,8 +299,3 @@ private func rewards(
   addKL(chosen.high * 4, 0)
   addKL(rejected.high * 4, 3)
 }
-
-@inline(never)
-func accumulate(_ values: F64x8, _ count: Int, _ sum: inout FixedOrderSum) {
-  sum.add(count == 8 ? values : values.firstLanes(count))
-}

@@ -2,9 +2,7 @@ import Elementary
 import Preference
 
 // One C symbol for each build, since the modules' own names differ by build.
-#if KERNELS_AVX512
-  @_cdecl("swiftdpo_kernels_avx512")
-#elseif KERNELS_AVX2
+#if KERNELS_AVX2
   @_cdecl("swiftdpo_kernels_avx2")
 #else
   @_cdecl("swiftdpo_kernels_baseline")
@@ -18,6 +16,7 @@ public func kernels(_ table: UnsafeMutableRawPointer) {
       firstNonfinite: firstNonfinite,
       rowStatistics: rowStatistics, logit: logit, rowGradient: rowGradient,
       log: { log(F64x8(repeating: $0))[0] }, exp: { exp(F64x8(repeating: $0))[0] },
+      total: { total($0.pointee).high[0] },
       divergence: divergence, optimalPolicy: optimalPolicy, partitionSums: partitionSums,
       implicitRewards: implicitRewards, elementwise: elementwise))
 }
