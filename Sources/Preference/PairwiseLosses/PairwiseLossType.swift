@@ -1,4 +1,4 @@
-/// The losses over pairs, numbered as swiftdpo_loss_type is. Kernels/PairwiseLosses.swift says which type computes each.
+/// The losses over pairs, numbered as swiftdpo_loss_type is. Kernels/Seldom/PairwiseLosses.swift says which type computes each.
 public enum PairwiseLossType: Int32 {
   case sigmoid = 0
   case robust = 1

@@ -74,7 +74,11 @@ def test_instruction_sets(isa):
 def test_unknown_instruction_sets_are_told(wish, told):
     program = "import swiftdpo; print(swiftdpo.build_info().instruction_set)"
     process = subprocess.run(
-        [sys.executable, "-c", program], env=os.environ | {"SWIFTDPO_ISA": wish}, capture_output=True, text=True, check=True
+        [sys.executable, "-c", program],
+        env=os.environ | {"SWIFTDPO_ISA": wish},
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert process.stdout == told + "\n"
 
