@@ -1,5 +1,6 @@
 """The README's programs for frameworks, taken from the page and run."""
 
+import os
 import re
 import subprocess
 import sys
@@ -19,9 +20,19 @@ def code(title: str, language: str) -> str:
     return str(blocks[0])
 
 
-@pytest.mark.parametrize("title", ["In JAX"])
+def has(title: str, language: str) -> bool:
+    return f"```{language}\n" in README.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+@pytest.mark.parametrize("title", ["In JAX", "From Arrow, and from the command line"])
 def test_the_program_prints_what_the_page_says(title: str, tmp_path: Path) -> None:
-    script = tmp_path / "program.py"
-    script.write_text(code(title, "python"))
-    finished = subprocess.run([sys.executable, str(script)], cwd=tmp_path, capture_output=True, text=True)
+    """The section's program, and then its commands, if it has any."""
+    (tmp_path / "program.py").write_text(code(title, "python"))
+    commands = "python program.py 2>&1\n"
+    if has(title, "sh"):
+        commands += "".join(f"{line} 2>&1 || test $? = 1\n" for line in code(title, "sh").splitlines())
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    finished = subprocess.run(
+        ["sh", "-ec", commands], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
     assert finished.stdout == code(title, "text"), finished.stderr
