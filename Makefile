@@ -80,12 +80,13 @@ wheel: $(LIBRARY) $(STAMPS)/wheel ## Build a wheel into build/wheel, for Python 
 	@stat --format='%n: %s bytes' build/wheel/*.whl
 
 .PHONY: docs
-docs: $(STAMPS)/package $(STAMPS)/docs ## The reference of the C and the Python interface, into build/docs
+docs: $(STAMPS)/package $(STAMPS)/docs $(STAMPS)/frameworks ## The reference of the C and the Python interface, into build/docs
 	@command -v doxygen > /dev/null || { echo "missing doxygen"; exit 1; }
 	rm -rf build/docs
 	mkdir -p build/docs
 	SWIFTDPO_VERSION=$$($(BIN)/python -c "import swiftdpo; print(swiftdpo.__version__)") doxygen docs/api/Doxyfile
-	$(BIN)/python -W error -m pdoc --docformat numpy --no-search --output-directory build/docs/python swiftdpo
+	$(BIN)/python -W error -m pdoc --docformat numpy --no-search --output-directory build/docs/python \
+	  swiftdpo swiftdpo.torch swiftdpo.jax
 	$(BIN)/python docs/api/complete.py
 	@echo "build/docs/c/index.html, build/docs/python/swiftdpo.html"
 
@@ -141,6 +142,7 @@ lint: $(STAMPS)/lint $(STAMPS)/torch ## Check every formatter's and linter's opi
 	$(TIDY) $(wildcard Tests/C/*.cpp) -- -std=c++17 -Iinclude
 	$(TIDY) $(wildcard Tests/Cpp/*.cpp) -- -std=c++20 -Iinclude
 	$(TIDY) $(wildcard examples/c/*.c) -- -std=c11 -Iinclude
+	$(TIDY) $(wildcard examples/cpp/*.cpp) -- -std=c++20 -Iinclude
 	$(TIDY) $(wildcard Sources/C*/*.c) -- -std=gnu11 -ISources/CPlatform/include -ISources/CKernelChoice/include
 	$(TIDY) $(wildcard bindings/python/src/*.c bindings/python/src/xla/*.c) -- -std=c11 -DPy_LIMITED_API=0x030B0000 -Iinclude $(PYTHON_INCLUDES)
 	$(call say,ruff)

@@ -101,34 +101,45 @@ class Run:
 
     def supervise(self) -> None:
         """Phase 1: maximum likelihood of the chosen responses."""
-        settings, chosen = self.settings, 2 * self.training
+        settings = self.settings
         rates = dict.fromkeys(self.model.parameters, settings.supervised_rate)
-        steps = settings.supervised_epochs * num_batches(len(chosen), settings.supervised_batch)
+        steps = settings.supervised_epochs * num_batches(len(self.training), settings.supervised_batch)
         optimizer = Adam(self.model, rates, steps)
-        for _ in range(settings.supervised_epochs):
-            for batch in batches(chosen, self.corpus.lengths[chosen], settings.supervised_batch, self.rng):
+        for epoch in self.supervised_batches():
+            for batch in epoch:
                 forward, gradients = score(self.model, self.corpus, batch)
                 # loss = -mean over tokens of log pi: its gradient by each response's log pi is one number
                 optimizer.step(gradients(np.full(len(batch), -1 / forward.num_tokens.sum())))
                 self.tick()
 
+    def supervised_batches(self) -> Iterator[list[np.ndarray]]:
+        """Chosen responses, in each epoch's random order."""
+        chosen = 2 * self.training
+        for _ in range(self.settings.supervised_epochs):
+            yield batches(chosen, self.corpus.lengths[chosen], self.settings.supervised_batch, self.rng)
+
     def prefer(self) -> Iterator[None]:
         """Phase 2: direct preference optimization. Yields after each epoch."""
-        settings, pairs = self.settings, self.training
-        lengths = self.data.lengths[pairs].max(1)
+        settings = self.settings
         rates = dict.fromkeys(self.model.parameters, settings.preference_rate)
         rates |= {name: settings.control_rate for name in rates if name.startswith("control")}
         rates |= {"ngram_embeddings": settings.ngram_rate}
-        steps = settings.preference_epochs * num_batches(len(pairs), settings.preference_batch)
+        steps = settings.preference_epochs * num_batches(len(self.training), settings.preference_batch)
         optimizer = Adam(self.model, rates, steps)
-        for _ in range(settings.preference_epochs):
-            for batch in batches(pairs, lengths, settings.preference_batch, self.rng):
+        for epoch in self.preference_batches():
+            for batch in epoch:
                 forward, gradients = score(self.model, self.corpus, both(batch))
                 out = self.loss(forward.logps, batch)
                 grad_logps = [out.grad_policy_chosen_logps, out.grad_policy_rejected_logps]
                 optimizer.step(gradients(np.concatenate(grad_logps)))
                 self.tick()
             yield
+
+    def preference_batches(self) -> Iterator[list[np.ndarray]]:
+        """Pairs, in each epoch's random order."""
+        lengths = self.data.lengths[self.training].max(1)
+        for _ in range(self.settings.preference_epochs):
+            yield batches(self.training, lengths, self.settings.preference_batch, self.rng)
 
     def loss(self, policy_logps: np.ndarray, pairs: np.ndarray) -> swiftdpo.DPOLoss:
         """Of some pairs, given the policy's log-probabilities of `both` responses. Votes are soft labels."""
