@@ -15,13 +15,16 @@ let embedded: [SwiftSetting] = [
 let portable: [CSetting] = [.unsafeFlags(["-ffile-prefix-map=\(Context.packageDirectory)=."])]
 
 // The kernels are one folder, compiled once for each instruction set through symbolic links. The door picks a build at
-// load. `-Ounchecked`: their indices were checked at the door.
-func kernels(_ name: String, define: String, march: String, without exclude: [String] = []) -> Target {
+// load. Unchecked: their indices were checked at the door. The baseline is for machines that are hardly left: it is the
+// smallest code, no faster than that allows.
+func kernels(
+  _ name: String, define: String..., march: String, optimize: [String] = ["-Ounchecked"], without exclude: [String] = []
+) -> Target {
   .target(
     name: name,
     dependencies: ["CPlatform", "CKernelChoice", "Elementary", "Preference"],
     exclude: exclude,
-    swiftSettings: embedded + [.define(define), .unsafeFlags(["-Ounchecked", "-Xcc", "-march=\(march)"])])
+    swiftSettings: embedded + define.map { .define($0) } + [.unsafeFlags(optimize + ["-Xcc", "-march=\(march)"])])
 }
 
 let package = Package(
@@ -38,7 +41,9 @@ let package = Package(
     .target(name: "CKernelChoice", dependencies: ["CPlatform"], cSettings: portable),
     .target(name: "Elementary", dependencies: ["CPlatform"], swiftSettings: embedded),
     .target(name: "Preference", dependencies: ["Elementary"], swiftSettings: embedded),
-    kernels("Kernels", define: "KERNELS_BASELINE", march: "x86-64"),
+    kernels(
+      "Kernels", define: "KERNELS_BASELINE", "KERNELS_COMPACT", march: "x86-64",
+      optimize: ["-Osize", "-Xfrontend", "-remove-runtime-asserts"]),
     kernels("KernelsAVX2", define: "KERNELS_AVX2", march: "x86-64-v3"),
     kernels("KernelsAVX512", define: "KERNELS_AVX512", march: "x86-64-v4", without: ["Seldom"]),
 

@@ -1,3 +1,5 @@
+import CPlatform
+
 /// Numbers of about 106 bits: the unevaluated sum `high + low`, with |low| at most half an ulp of `high`.
 ///
 /// A margin is the small difference of large log-probabilities. Rounded to a double at each step it would be wrong by
@@ -18,6 +20,14 @@ public struct DoubleDouble {
 
   /// `value + error` renormalised. What an infinite value leaves behind as its error, NaN or an infinity, counts as 0.
   @_transparent public static func normalized(_ value: F64x8, _ error: F64x8) -> Self {
+    platform_has_fma() ? normalizedInlined(value, error) : normalizedShared(value, error)
+  }
+
+  @inline(never) public static func normalizedShared(_ value: F64x8, _ error: F64x8) -> Self {
+    normalizedInlined(value, error)
+  }
+
+  @_transparent public static func normalizedInlined(_ value: F64x8, _ error: F64x8) -> Self {
     let error = error.finiteOrZero
     let high = value + error
     return Self(high: high, low: (error - (high - value)).finiteOrZero)
@@ -25,6 +35,12 @@ public struct DoubleDouble {
 
   /// The exact sum of two doubles.
   @_transparent public static func sum(_ x: F64x8, _ y: F64x8) -> Self {
+    platform_has_fma() ? sumInlined(x, y) : sumShared(x, y)
+  }
+
+  @inline(never) public static func sumShared(_ x: F64x8, _ y: F64x8) -> Self { sumInlined(x, y) }
+
+  @_transparent public static func sumInlined(_ x: F64x8, _ y: F64x8) -> Self {
     let sum = x + y
     let part = sum - x
     let error = (x - (sum - part)) + (y - part)
@@ -35,6 +51,12 @@ public struct DoubleDouble {
   @_transparent public static func difference(_ x: F64x8, _ y: F64x8) -> Self { sum(x, -y) }
 
   @_transparent public static func + (x: Self, y: Self) -> Self {
+    platform_has_fma() ? sumInlined(x, y) : sumShared(x, y)
+  }
+
+  @inline(never) public static func sumShared(_ x: Self, _ y: Self) -> Self { sumInlined(x, y) }
+
+  @_transparent public static func sumInlined(_ x: Self, _ y: Self) -> Self {
     let sum = Self.sum(x.high, y.high)
     return normalized(sum.high, sum.low + (x.low + y.low))
   }
@@ -58,6 +80,12 @@ public struct DoubleDouble {
   @_transparent public static prefix func - (x: Self) -> Self { Self(high: -x.high, low: -x.low) }
 
   @_transparent public static func * (x: Self, factor: F64x8) -> Self {
+    platform_has_fma() ? productInlined(x, factor) : productShared(x, factor)
+  }
+
+  @inline(never) public static func productShared(_ x: Self, _ factor: F64x8) -> Self { productInlined(x, factor) }
+
+  @_transparent public static func productInlined(_ x: Self, _ factor: F64x8) -> Self {
     let product = x.high * factor
     let error = x.high.fma(factor, -product) + x.low * factor
     return normalized(product, error)

@@ -21,7 +21,11 @@ extension SIMD8 where Scalar == Double {
   }
 
   /// `self * factor + addend`, rounded once.
-  @_transparent public func fma(_ factor: Self, _ addend: Self) -> Self { platform_fma(self, factor, addend) }
+  @_transparent public func fma(_ factor: Self, _ addend: Self) -> Self {
+    platform_has_fma() ? platform_fma(self, factor, addend) : fmaShared(factor, addend)
+  }
+
+  @inline(never) public func fmaShared(_ factor: Self, _ addend: Self) -> Self { platform_fma(self, factor, addend) }
 
   @_transparent public func fma(_ factor: Self, _ addend: Double) -> Self { fma(factor, Self(repeating: addend)) }
 
@@ -46,6 +50,12 @@ extension SIMD8 where Scalar == Double {
 extension SIMD8 where Scalar == Double {
   /// The product, in which a factor of 0 wins over an infinite one: a term that has no weight does not count.
   @_transparent public func weighted(by weight: Self) -> Self {
+    platform_has_fma() ? weightedInlined(weight) : weightedShared(weight)
+  }
+
+  @inline(never) public func weightedShared(_ weight: Self) -> Self { weightedInlined(weight) }
+
+  @_transparent public func weightedInlined(_ weight: Self) -> Self {
     let zero = Self(repeating: 0)
     return zero.selected(self .== 0, else: zero.selected(weight .== 0, else: self * weight))
   }

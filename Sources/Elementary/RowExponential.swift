@@ -38,7 +38,11 @@ public struct RowExponential {
   }
 
   /// The exponential of a bounded x.
-  @_transparent public func value(_ x: F32x16) -> F32x16 {
+  @_transparent public func value(_ x: F32x16) -> F32x16 { platform_has_fma() ? valueInlined(x) : valueShared(x) }
+
+  @inline(never) public func valueShared(_ x: F32x16) -> F32x16 { valueInlined(x) }
+
+  @_transparent public func valueInlined(_ x: F32x16) -> F32x16 {
     let shifted = x.fma(high, origin)
     let f = x.fma(low, x.fma(high, origin - shifted))
     var power = F32x16(repeating: 0.00015321154696936836)

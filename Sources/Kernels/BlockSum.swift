@@ -15,7 +15,7 @@ struct BlockSum {
 func sumBlock(
   _ type: ElementType, _ exponential: RowExponential, _ row: UnsafeRawPointer, _ start: Int, _ length: Int
 ) -> BlockSum {
-  #if KERNELS_BASELINE
+  #if KERNELS_COMPACT
     return sumBlockOfAny(type, exponential, row, start, length)
   #else
     switch type {
@@ -26,11 +26,25 @@ func sumBlock(
   #endif
 }
 
-#if KERNELS_BASELINE
+#if KERNELS_COMPACT
+  /// The accumulators of the fast loop, in turn.
   @inline(never)
   private func sumBlockOfAny(
     _ type: ElementType, _ exponential: RowExponential, _ row: UnsafeRawPointer, _ start: Int, _ length: Int
-  ) -> BlockSum { sumBlockOfType(type, exponential, row, start, length) }
+  ) -> BlockSum {
+    var sums = InlineArray<4, F32x16>(repeating: F32x16(repeating: 0))
+    var tops = InlineArray<2, F32x16>(repeating: exponential.floor)
+    let whole = length & ~63
+    var index = 0
+    while index < length {
+      let turn = index < whole ? index >> 4 & 3 : 0
+      let logits = exponential.bounded(type.logits16(row, start + index, length - index))
+      tops[turn & 1] = tops[turn & 1].raised(to: logits)
+      sums[turn] += exponential.value(logits)
+      index &+= 16
+    }
+    return BlockSum(sum: (sums[0] + sums[1]) + (sums[2] + sums[3]), top: tops[0].raised(to: tops[1]).largest)
+  }
 #else
   @inline(never)
   private func sumBlockOfF32(
@@ -46,44 +60,44 @@ func sumBlock(
   private func sumBlockOfF16(
     _ exponential: RowExponential, _ row: UnsafeRawPointer, _ start: Int, _ length: Int
   ) -> BlockSum { sumBlockOfType(.f16, exponential, row, start, length) }
-#endif
 
-@inline(__always)
-private func sumBlockOfType(
-  _ type: ElementType, _ exponential: RowExponential, _ row: UnsafeRawPointer, _ start: Int, _ length: Int
-) -> BlockSum {
-  let zero = F32x16(repeating: 0)
-  var (a, b, c, d) = (zero, zero, zero, zero)
-  var (top, otherTop) = (exponential.floor, exponential.floor)
-  var index = 0
-  while index + 64 <= length {
-    let ahead = row + type.stride * (start + index + prefetchDistance)
-    platform_prefetch(ahead)
-    platform_prefetch(ahead + 64)
-    if type == .f32 {
-      platform_prefetch(ahead + 128)
-      platform_prefetch(ahead + 192)
+  @inline(__always)
+  private func sumBlockOfType(
+    _ type: ElementType, _ exponential: RowExponential, _ row: UnsafeRawPointer, _ start: Int, _ length: Int
+  ) -> BlockSum {
+    let zero = F32x16(repeating: 0)
+    var (a, b, c, d) = (zero, zero, zero, zero)
+    var (top, otherTop) = (exponential.floor, exponential.floor)
+    var index = 0
+    while index + 64 <= length {
+      let ahead = row + type.stride * (start + index + prefetchDistance)
+      platform_prefetch(ahead)
+      platform_prefetch(ahead + 64)
+      if type == .f32 {
+        platform_prefetch(ahead + 128)
+        platform_prefetch(ahead + 192)
+      }
+      let w = exponential.bounded(type.load16(row, start + index))
+      let x = exponential.bounded(type.load16(row, start + index + 16))
+      let y = exponential.bounded(type.load16(row, start + index + 32))
+      let z = exponential.bounded(type.load16(row, start + index + 48))
+      top = top.raised(to: w).raised(to: y)
+      otherTop = otherTop.raised(to: x).raised(to: z)
+      a += exponential.value(w)
+      b += exponential.value(x)
+      c += exponential.value(y)
+      d += exponential.value(z)
+      index &+= 64
     }
-    let w = exponential.bounded(type.load16(row, start + index))
-    let x = exponential.bounded(type.load16(row, start + index + 16))
-    let y = exponential.bounded(type.load16(row, start + index + 32))
-    let z = exponential.bounded(type.load16(row, start + index + 48))
-    top = top.raised(to: w).raised(to: y)
-    otherTop = otherTop.raised(to: x).raised(to: z)
-    a += exponential.value(w)
-    b += exponential.value(x)
-    c += exponential.value(y)
-    d += exponential.value(z)
-    index &+= 64
+    while index < length {
+      let logits = exponential.bounded(type.logits16(row, start + index, length - index))
+      top = top.raised(to: logits)
+      a += exponential.value(logits)
+      index &+= 16
+    }
+    return BlockSum(sum: (a + b) + (c + d), top: top.raised(to: otherTop).largest)
   }
-  while index < length {
-    let logits = exponential.bounded(type.logits16(row, start + index, length - index))
-    top = top.raised(to: logits)
-    a += exponential.value(logits)
-    index &+= 16
-  }
-  return BlockSum(sum: (a + b) + (c + d), top: top.raised(to: otherTop).largest)
-}
 
-/// Logits from a load to the one that is fetched meanwhile.
-private let prefetchDistance = 512
+  /// Logits from a load to the one that is fetched meanwhile.
+  private let prefetchDistance = 512
+#endif

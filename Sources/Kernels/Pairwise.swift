@@ -108,7 +108,7 @@ private func pairwiseRest(_ job: UnsafePointer<PairwiseJob>, _ start: Int, _ cou
 }
 
 /// `count` elements, bit for bit.
-@inline(__always)
+@inline(never)
 private func move(_ from: UnsafeRawPointer, _ to: UnsafeMutableRawPointer, _ count: Int, _ type: ElementType) {
   var index = 0
   while index < count {

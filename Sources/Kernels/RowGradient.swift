@@ -7,7 +7,7 @@ func rowGradient(_ form: LogitsForm, _ row: GradientRow) {
   // The label's own entry keeps full accuracy: 1 - p in double precision. It is read before it is overwritten.
   let labelEntry = row.label < 0 ? 0 : gradientOfLabel(form, row)
   if form.type != .f64 && form.softcap == 0, let softmax = SoftmaxInSingle(form, row) {
-    #if KERNELS_BASELINE
+    #if KERNELS_COMPACT
       gradientInSingle(form.type, softmax, row)
     #else
       switch form.type {
@@ -52,17 +52,19 @@ private func gradientInSingle(_ type: ElementType, _ softmax: SoftmaxInSingle, _
     softmax.exponential.exactValue(logits) * softmax.factor
   }
   var index = 0
-  while index + 64 <= row.count {
-    let a = gradient(type.load16(row.logits, index))
-    let b = gradient(type.load16(row.logits, index + 16))
-    let c = gradient(type.load16(row.logits, index + 32))
-    let d = gradient(type.load16(row.logits, index + 48))
-    type.store16(a, row.gradient, index)
-    type.store16(b, row.gradient, index + 16)
-    type.store16(c, row.gradient, index + 32)
-    type.store16(d, row.gradient, index + 48)
-    index &+= 64
-  }
+  #if !KERNELS_COMPACT
+    while index + 64 <= row.count {
+      let a = gradient(type.load16(row.logits, index))
+      let b = gradient(type.load16(row.logits, index + 16))
+      let c = gradient(type.load16(row.logits, index + 32))
+      let d = gradient(type.load16(row.logits, index + 48))
+      type.store16(a, row.gradient, index)
+      type.store16(b, row.gradient, index + 16)
+      type.store16(c, row.gradient, index + 32)
+      type.store16(d, row.gradient, index + 48)
+      index &+= 64
+    }
+  #endif
   while index < row.count {
     let left = row.count - index
     type.storeGradients16(gradient(type.logits16(row.logits, index, left)), row.gradient, index, left)
