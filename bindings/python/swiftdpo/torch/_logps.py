@@ -39,12 +39,14 @@ class LogitsOptions(NamedTuple):
 
 
 def _as_rows(logits: Tensor) -> Tensor:
-    """(B, T, V) as (B T, V) over the same memory. Those that don't lie in even rows stay: the extension
-    refuses them."""
+    """(B, T, V) as (B T, V) over the same memory. The rows have to lie evenly."""
     size, length, vocab_size = logits.shape
     step = logits.stride(1) if length > 1 else logits.stride(0)
     if logits.stride(2) != 1 or (size > 1 and logits.stride(0) != length * step):
-        return logits
+        raise ValueError(
+            "logits is not laid out in rows: the last axis must be contiguous, and one stride must lead from "
+            "row to row across all other axes. Copy it (contiguous)"
+        )
     return logits.as_strided((size * length, vocab_size), (step, 1))
 
 

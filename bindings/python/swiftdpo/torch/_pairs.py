@@ -3,14 +3,16 @@
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, from_numpy
 
 from .. import _core
+from .._typing import Nonfinite, Reduction
+from ..dpo import LOSS_TYPES
 from ._backward import apply, differentiable_once
 from ._operators import Operator
 from ._tensors import lend, lend_mask, loss_tensor, number_or_array
 
-_AOT_UNPAIRED = 9  # as swiftdpo_loss_type counts
+_AOT = {LOSS_TYPES["aot"], LOSS_TYPES["aot_unpaired"]}
 
 
 class PairInputs(NamedTuple):
@@ -88,7 +90,7 @@ def _couples(inputs: PairInputs, options: PairOptions) -> bool:
     """Whether a pair's loss has a part in other pairs' gradients, or in one that all share."""
     if options.reduction != "none":
         return False
-    return _AOT_UNPAIRED in options.loss_types or inputs.tie_strength is not None
+    return not _AOT.isdisjoint(options.loss_types) or inputs.tie_strength is not None
 
 
 def _all_gradients(inputs: PairInputs, options: PairOptions) -> list[Tensor]:
@@ -123,56 +125,59 @@ def gradients(inputs: PairInputs, options: PairOptions, grad_loss: Tensor) -> li
     ]
 
 
-class _PairLoss(torch.autograd.Function):
-    """Inputs, options and an empty list to the loss; the rewards, without gradient, go into the list."""
+class _OfPolicy(torch.autograd.Function):
+    """Log-probabilities of the policy, and results of the extension, to the loss: their gradients are
+    known."""
 
     @staticmethod
-    def forward(ctx: Any, *arguments: Any) -> Tensor:
-        *tensors, options, rewards = arguments
-        inputs = PairInputs._make(tensors)
-        results = evaluate(inputs, options, False)
-        rewards += results[4], results[5]
-        if True in ctx.needs_input_grad[2:] or _couples(inputs, options):
-            ctx.save_for_backward(*inputs)
-            ctx.options = options
-        else:
-            ctx.options = None
-            ctx.gradients = results[2], results[3]
+    def forward(ctx: Any, _chosen: Tensor, _rejected: Tensor, results: tuple[Any, ...]) -> Tensor:
+        ctx.gradients = results
         return loss_tensor(results)
 
     @staticmethod
     def backward(ctx: Any, grad_loss: Tensor) -> Any:
-        scaled: list[Tensor | None]
-        if ctx.options is not None:
-            scaled = list(gradients(PairInputs._make(ctx.saved_tensors), ctx.options, grad_loss))
-            scaled = [
-                gradient if wanted else None
-                for gradient, wanted in zip(scaled, ctx.needs_input_grad, strict=False)
-            ]
-        else:
-            chosen, rejected = ctx.gradients
-            wants_chosen, wants_rejected, *_ = ctx.needs_input_grad
-            scaled = [
-                torch.from_numpy(chosen) * grad_loss if wants_chosen else None,
-                torch.from_numpy(rejected) * grad_loss if wants_rejected else None,
-            ]
+        results, (wants_chosen, wants_rejected, _) = ctx.gradients, ctx.needs_input_grad
+        by_chosen = from_numpy(results[2]) * grad_loss if wants_chosen else None
+        by_rejected = from_numpy(results[3]) * grad_loss if wants_rejected else None
         if torch.is_grad_enabled():
-            scaled = differentiable_once(scaled)
-        return *scaled, *_PADDING[len(scaled) :]
+            by_chosen, by_rejected = differentiable_once([by_chosen, by_rejected])
+        return by_chosen, by_rejected, None
 
 
-_PADDING = (None,) * (len(PairInputs._fields) + 2)
+class _OfAll(torch.autograd.Function):
+    """Inputs, options and results of the extension to the loss: the other gradients are computed when
+    wanted."""
+
+    @staticmethod
+    def forward(ctx: Any, *arguments: Any) -> Tensor:
+        *tensors, options, results = arguments
+        ctx.save_for_backward(*tensors)
+        ctx.options = options
+        return loss_tensor(results)
+
+    @staticmethod
+    def backward(ctx: Any, grad_loss: Tensor) -> Any:
+        found = gradients(PairInputs._make(ctx.saved_tensors), ctx.options, grad_loss)
+        wanted = [
+            gradient if needed else None
+            for gradient, needed in zip(found, ctx.needs_input_grad, strict=False)
+        ]
+        return *differentiable_once(wanted), *_CONSTANTS
+
+
+_NUM_DIFFERENTIABLE = PairInputs._fields.index("tie_strength") + 1
+_CONSTANTS = (None,) * (len(PairInputs._fields) - _NUM_DIFFERENTIABLE + 2)
 
 
 def _forward(inputs: PairInputs, options: PairOptions) -> list[Tensor]:
     results = evaluate(inputs, options, False)
-    return [loss_tensor(results).clone(), torch.from_numpy(results[4]), torch.from_numpy(results[5])]
+    return [loss_tensor(results).clone(), from_numpy(results[4]), from_numpy(results[5])]
 
 
 def _fake(inputs: PairInputs, options: PairOptions) -> list[Tensor]:
     pairs = inputs.policy_chosen_logps
-    loss = torch.empty_like(pairs) if options.reduction == "none" else pairs.new_empty(())
-    return [loss, torch.empty_like(pairs), torch.empty_like(pairs)]
+    loss = pairs.new_empty(pairs.shape) if options.reduction == "none" else pairs.new_empty(())
+    return [loss, pairs.new_empty(pairs.shape), pairs.new_empty(pairs.shape)]
 
 
 _operator = Operator(
@@ -182,7 +187,7 @@ _operator = Operator(
     forward=_forward,
     fake=_fake,
     gradients=gradients,
-    differentiable=8,
+    differentiable=_NUM_DIFFERENTIABLE,
 )
 
 
@@ -190,6 +195,40 @@ def pair_loss(inputs: PairInputs, options: PairOptions) -> tuple[Tensor, ...]:
     """Loss, and rewards of both responses."""
     if torch.compiler.is_compiling():
         return _operator(inputs, options)
-    rewards: list[Any] = []
-    loss = apply(_PairLoss, *inputs, options, rewards)
-    return loss, torch.from_numpy(rewards[0]), torch.from_numpy(rewards[1])
+    results = evaluate(inputs, options, False)
+    others = inputs[2:_NUM_DIFFERENTIABLE]
+    if _couples(inputs, options) or any(x is not None and x.requires_grad for x in others):
+        loss = apply(_OfAll, *inputs, options, results)
+    else:
+        loss = apply(_OfPolicy, inputs[0], inputs[1], results)
+    return loss, from_numpy(results[4]), from_numpy(results[5])
+
+
+def plain_loss(
+    policy_chosen_logps: Tensor,
+    policy_rejected_logps: Tensor,
+    ref_chosen_logps: Tensor | None,
+    ref_rejected_logps: Tensor | None,
+    beta: float,
+    label_smoothing: float,
+    reduction: Reduction,
+    nonfinite: Nonfinite,
+) -> tuple[Tensor, ...]:
+    """`pair_loss` of "sigmoid" with a constant reference, on the shortest way: most of a small batch's time
+    is that."""
+    results = _core.dpo_loss(
+        lend(policy_chosen_logps),  # type: ignore[arg-type]
+        lend(policy_rejected_logps),  # type: ignore[arg-type]
+        lend(ref_chosen_logps),
+        lend(ref_rejected_logps),
+        beta,
+        None,
+        None,
+        None,
+        label_smoothing,
+        reduction,
+        nonfinite,
+        None,
+    )
+    loss = apply(_OfPolicy, policy_chosen_logps, policy_rejected_logps, results)
+    return loss, from_numpy(results[4]), from_numpy(results[5])

@@ -4,11 +4,20 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from .._typing import Nonfinite, Reduction
 from ..dpo import FDivergence, LossType, mixture
-from ._pairs import PairInputs, PairOptions, pair_loss
-from ._tensors import Number, is_plain, refuse_gradient, require_tensor, tensor_or_none, through_host
+from ._pairs import PairInputs, PairOptions, pair_loss, plain_loss
+from ._tensors import (
+    Number,
+    is_plain,
+    is_plain_reference,
+    refuse_gradient,
+    require_tensor,
+    tensor_or_none,
+    through_host,
+)
 
 
 class PairLoss(NamedTuple):
@@ -67,6 +76,19 @@ def dpo_loss(
     NaN and infinities go through to the results that depend on them, so that a scaler of losses sees them;
     ``nonfinite="error"`` refuses them.
     """
+    if (
+        loss_type == "sigmoid"
+        and type(beta) is float
+        and (weights is None and margin is None and soft_labels is None and loss_weights is None)
+        and f_divergence_type == "reverse_kl"
+        and not reference_free
+        and not is_compiling()
+        and is_plain_reference(
+            policy_chosen_logps, policy_rejected_logps, ref_chosen_logps, ref_rejected_logps
+        )
+    ):
+        given = (policy_chosen_logps, policy_rejected_logps, ref_chosen_logps, ref_rejected_logps)
+        return PairLoss._make(plain_loss(*given, beta, label_smoothing, reduction, nonfinite))
     if loss_type == "sigmoid" and loss_weights is None and f_divergence_type == "reverse_kl":
         choice = (*_PLAIN[:3], reference_free)
     else:
