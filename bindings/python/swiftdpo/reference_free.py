@@ -3,6 +3,7 @@
 Each is a mixture of losses that `dpo_loss` has, under the names and with the parameters of its paper.
 """
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 from ._typing import ArrayLike
@@ -16,9 +17,10 @@ def _mixture(
     losses: dict[Any, float],
     options: dict[str, Any],
 ) -> DPOLoss:
-    """The losses whose weight is not 0, weighted."""
+    """The losses whose weight is not 0, weighted; by `dpo_loss`, or another framework's function like it."""
     kept = {name: weight for name, weight in losses.items() if weight != 0}
-    return dpo_loss(
+    head: Callable[..., DPOLoss] = options.pop("_head", dpo_loss)
+    return head(
         chosen,
         rejected,
         None,

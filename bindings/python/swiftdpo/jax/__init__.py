@@ -1,6 +1,7 @@
 """swiftdpo for JAX: losses over preferences, differentiated by JAX's own transformations.
 
 - `dpo_loss`: pairs of responses, one preferred; all losses of `swiftdpo.dpo_loss`, alone or mixed
+- `cpo_loss`, `simpo_loss`, `alphapo_loss`, `orpo_loss`, `slic_loss`, `tpo_loss`: pairs without a reference
 - `kto_loss`, `bco_loss`: single responses, desirable or not
 - `plackett_luce_loss`: ranked lists of responses
 - `sequence_logps`: logits to log-probabilities of whole responses
@@ -22,6 +23,7 @@ from ._calls import implementation
 from ._logps import SequenceLogps, sequence_logps
 from ._pairs import PairLoss, dpo_loss
 from ._rankings import PlackettLuceLoss, plackett_luce_loss
+from ._reference_free import alphapo_loss, cpo_loss, orpo_loss, simpo_loss, slic_loss, tpo_loss
 from ._unpaired import ResponseLoss, bco_loss, kto_loss
 
 __all__ = [
@@ -29,10 +31,16 @@ __all__ = [
     "PlackettLuceLoss",
     "ResponseLoss",
     "SequenceLogps",
+    "alphapo_loss",
     "bco_loss",
+    "cpo_loss",
     "dpo_loss",
     "implementation",
     "kto_loss",
+    "orpo_loss",
     "plackett_luce_loss",
     "sequence_logps",
+    "simpo_loss",
+    "slic_loss",
+    "tpo_loss",
 ]

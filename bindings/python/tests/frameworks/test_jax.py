@@ -36,6 +36,17 @@ def test_xla_takes_the_handlers():
     assert sj.implementation() == "ffi"
 
 
+def test_an_xla_that_refuses_them_is_named_and_called_back(monkeypatch):
+    def refuse(*arguments, **options):
+        raise RuntimeError("API version 0.1")
+
+    monkeypatch.setattr(jax.ffi, "register_ffi_target", refuse)
+    with pytest.warns(UserWarning, match="takes no handlers from swiftdpo.*API version 0.1"):
+        assert _calls._register() == "callback"
+    monkeypatch.setenv("SWIFTDPO_JAX", "callback")
+    assert _calls._register() == "callback"
+
+
 @pytest.fixture(params=["float32", "float64"])
 def dtype(request):
     with jax.enable_x64(request.param == "float64"):
@@ -108,11 +119,7 @@ def differentiated(name, logps, others, dtype):
     return at, ours, rest
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_pairs_have_the_bits_of_the_numpy_call(name, dtype):
-    logps, others = pairs(dtype)
-    at, ours, rest = differentiated(name, logps, others, dtype)
-    value, gradient = jax.value_and_grad(ours)(at)
+def assert_the_bits_of_the_numpy_call(name, value, gradient, at, rest):
     expected = swiftdpo.dpo_loss(
         at["policy_chosen"],
         at["policy_rejected"],
@@ -125,7 +132,7 @@ def test_pairs_have_the_bits_of_the_numpy_call(name, dtype):
         **options_of(name),
         more=True,
     )
-    assert value.dtype == dtype and same(value, expected.loss)
+    assert value.dtype == at["policy_chosen"].dtype and same(value, expected.loss)
     assert same(gradient["policy_chosen"], expected.grad_policy_chosen_logps)
     assert same(gradient["policy_rejected"], expected.grad_policy_rejected_logps)
     assert same(gradient["beta"], expected.grad_beta)
@@ -137,7 +144,14 @@ def test_pairs_have_the_bits_of_the_numpy_call(name, dtype):
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_gradients_by_pairs_are_those_of_plain_formulas(name):
+def test_pairs_in_single_precision(name):
+    logps, others = pairs(np.float32)
+    at, ours, rest = differentiated(name, logps, others, np.float32)
+    assert_the_bits_of_the_numpy_call(name, *jax.value_and_grad(ours)(at), at, rest)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_pairs_in_double_precision_have_the_gradients_of_plain_formulas(name):
     with jax.enable_x64(True):
         logps, others = pairs(np.float64)
         at, ours, rest = differentiated(name, logps, others, np.float64)
@@ -151,6 +165,7 @@ def test_gradients_by_pairs_are_those_of_plain_formulas(name):
             return jax_oracles.dpo(name, *numbers, x["beta"], x["margin"], smoothing, others)
 
         value, gradient = jax.jit(jax.value_and_grad(ours))(at)
+        assert_the_bits_of_the_numpy_call(name, value, gradient, at, rest)
         expected, by_autodiff = jax.value_and_grad(plain)(at)
         np.testing.assert_allclose(value, expected, rtol=1e-12)
         for key in at:
@@ -223,6 +238,29 @@ def test_inside_scan_and_checkpoint():
 
     _, values = jax.jit(lambda policy: jax.lax.scan(step, policy, length=8))(tuple(logps[:2]))
     assert np.all(np.diff(values) < 0)
+
+
+@pytest.mark.parametrize(
+    "name, arguments",
+    [
+        ("cpo_loss", {"cpo_alpha": 0.5, "loss_type": "hinge"}),
+        ("simpo_loss", {"gamma": 0.3, "sft_weight": 0.1}),
+        ("alphapo_loss", {"alpha": 0.5}),
+        ("orpo_loss", {"beta": 0.2}),
+        ("slic_loss", {"margin": 0.5, "sft_weight": 0.1}),
+        ("tpo_loss", {"loss_type": "tpo-l"}),
+    ],
+)
+def test_losses_without_a_reference(name, arguments, dtype):
+    (chosen, rejected, gold, _), others = pairs(dtype)
+    arguments = arguments | {"chosen_lengths": others["chosen_lengths"]}
+    if name != "slic_loss":
+        arguments["rejected_lengths"] = others["rejected_lengths"]
+    if name == "tpo_loss":
+        arguments |= {"gold_logps": gold, "gold_lengths": others["sft_lengths"]}
+    value, gradient = jax.value_and_grad(lambda x: getattr(sj, name)(x, rejected, **arguments).loss)(chosen)
+    expected = getattr(swiftdpo, name)(chosen, rejected, **arguments)
+    assert same(value, expected.loss) and same(gradient, expected.grad_policy_chosen_logps)
 
 
 def rankings(dtype):
