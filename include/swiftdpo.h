@@ -194,7 +194,8 @@ typedef enum swiftdpo_nonfinite {
  * Accuracy (f64): SIGMOID's losses and gradients are within 4 ulp of the exact value of the given numbers, those of other
  * losses within 8 and 16; where terms of opposite sign cancel, so many ulp of the largest term. Scores other than the log-ratio (f-divergences, AlphaPO, ORPO) and discopop
  * are rounded to about 4 ulp before the loss is taken, which adds 4 |z| ulp. f32: rounded from double.
- * No finite input gives NaN. What exceeds the type is an infinity of the right sign.
+ * What exceeds the type is an infinity of the right sign. No finite input gives NaN, but where two terms cancel that
+ * exceed it both, as the derivatives of an infinite loss may be.
  */
 
 /** The losses over pairs. Values are pinned. s(x) = 1 / (1 + e^-x), sp(x) = log(1 + e^x), s'(x) = s(x) s(-x). */

@@ -40,12 +40,14 @@ func unpaired(_ pointer: UnsafePointer<UnpairedJob>, _ range: Range<Int>, _ sums
     let logistic = OutOfLine.logistic(x.selected(desirable, else: -x))
     let jet = job.isLogistic ? bcoLoss(logistic) : ktoLoss(logistic)
 
-    let slope = (jet.slope * weight).selected(desirable, else: -(jet.slope * weight))
+    // Two weights together may have overflowed where the slope is 0.
+    let weighted = jet.slope.weighted(by: weight)
+    let slope = weighted.selected(desirable, else: -weighted)
     store(jet.value.weighted(by: weight), job.losses)
     store(slope * beta * job.scale, job.gradPolicy)
     store(reward, job.rewards)
     store((relative.high * 4).weighted(by: slope) * job.scale, job.gradBetas)
-    store(jet.curvature * weight * job.scale, job.curvatures)
+    store(jet.curvature.weighted(by: weight) * job.scale, job.curvatures)
     add(jet.value.weighted(by: weight), &sums.pointee.loss)
     add(slope, &sums.pointee.slope)
     add(slope * beta, &sums.pointee.slopeTimesBeta)

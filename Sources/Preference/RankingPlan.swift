@@ -50,7 +50,7 @@ public struct RankingPlan {
     let count = rankings != nil && job.pointee.unlisted == .remain ? items.count : listed
     var ranked = listed
     if let ranks = job.pointee.ranks {
-      ranked = placeByRank(ranks, entries, count, lane, item)
+      ranked = placeByRank(job, ranks, entries, count, lane, item)
       weighBlocks(job, ranks: entries.count, count, lane)
       for rank in 0...entries.count &+ 1 { scratch[rank] = 0 }
     } else {
@@ -62,6 +62,7 @@ public struct RankingPlan {
     return (count, count &- observed)
   }
 
+  /// An entry behind the end of its list has no item, whatever its rank.
   private func takesPart(_ job: UnsafePointer<RankingJob>, _ entry: Int) -> Bool {
     if let rankings = job.pointee.rankings, rankings[entry] < 0 { return false }
     if let ranks = job.pointee.ranks, ranks[entry] < 0 { return false }
@@ -71,12 +72,13 @@ public struct RankingPlan {
   /// A counting sort: by rank, entries of one rank in their order, the unranked last. Returns how many are ranked, and
   /// leaves in scratch[r] the place behind the last item of rank r.
   private func placeByRank(
-    _ ranks: UnsafePointer<Int64>, _ entries: Range<Int>, _ count: Int, _ lane: Int, _ item: (Int) -> Int
+    _ job: UnsafePointer<RankingJob>, _ ranks: UnsafePointer<Int64>, _ entries: Range<Int>, _ count: Int, _ lane: Int,
+    _ item: (Int) -> Int
   ) -> Int {
     // The unranked come as if they had the rank behind the last.
     func rank(_ entry: Int) -> Int { ranks[entry] > 0 ? Int(truncatingIfNeeded: ranks[entry]) : entries.count &+ 1 }
     // First where each rank begins; then each item moves its rank's place on.
-    for entry in entries where ranks[entry] >= 0 { scratch[rank(entry)] &+= 1 }
+    for entry in entries where takesPart(job, entry) { scratch[rank(entry)] &+= 1 }
     var place = 0
     var ranked = 0
     for rank in 1...entries.count &+ 1 {
@@ -84,7 +86,7 @@ public struct RankingPlan {
       place &+= scratch[rank]
       scratch[rank] = ranked
     }
-    for entry in entries where ranks[entry] >= 0 {
+    for entry in entries where takesPart(job, entry) {
       order[8 &* (count &- 1 &- scratch[rank(entry)]) &+ lane] = item(entry)
       scratch[rank(entry)] &+= 1
     }

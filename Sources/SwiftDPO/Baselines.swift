@@ -71,7 +71,9 @@ private func add(
   _ type: ElementType, _ count: Int
 ) throws(Fault) {
   var state = try read(UnsafePointer(baseline), "baseline")
-  let (sum, nonzero) = try sumOfLogRatios(policy, reference, type, count)
+  var ledger = Ledger()
+  let (sum, nonzero) = try sumOfLogRatios(policy, reference, type, count, &ledger)
+  try ledger.structResult(baseline!, "baseline")
   if count == 0 { return }
   let mean = sum / Double(count)
   state.count &+= count
@@ -89,7 +91,9 @@ private func add(
 ) throws(Fault) {
   var state = try read(UnsafePointer(delta), "delta")
   try checkBeta(beta, "beta")
-  let (sum, _) = try sumOfLogRatios(policy, reference, type, count)
+  var ledger = Ledger()
+  let (sum, _) = try sumOfLogRatios(policy, reference, type, count, &ledger)
+  try ledger.structResult(delta!, "delta")
   state.count &+= count
   state.sum += beta * sum
   delta!.pointee = state
@@ -97,10 +101,10 @@ private func add(
 
 /// The sum of policy - reference in a fixed order, and how many differences are not 0.
 private func sumOfLogRatios(
-  _ policy: UnsafeRawPointer?, _ reference: UnsafeRawPointer?, _ type: ElementType, _ count: Int
+  _ policy: UnsafeRawPointer?, _ reference: UnsafeRawPointer?, _ type: ElementType, _ count: Int,
+  _ ledger: inout Ledger
 ) throws(Fault) -> (sum: Double, nonzero: Int) {
   let count = try product(count, 1, "count")
-  var ledger = Ledger()
   let policy = try ledger.input(policy, type, count, "policy_logps")
   let reference = try ledger.optionalInput(reference, type, count, "ref_logps")
   try checkFinite(policy, type, count, "policy_logps")
@@ -124,7 +128,8 @@ public func swiftdpo_kto_baseline_value(
 ) -> swiftdpo_status {
   answer(nil) { () throws(Fault) in
     let state = try read(baseline, "baseline")
-    try require(value != nil, SWIFTDPO_ERROR_NULL_POINTER, "value")
+    var ledger = Ledger()
+    let value = try ledger.requiredResult(value, 1, "value")
     func mean(_ sum: Double, _ count: Int) -> Double { count > 0 && sum > 0 ? sum / Double(count) : 0 }
     switch estimator {
     case SWIFTDPO_KTO_GLOBAL: value.pointee = mean(state.sum, state.count)

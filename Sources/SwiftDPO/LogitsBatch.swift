@@ -94,6 +94,7 @@ struct LogitsBatch {
     _ plan: UnsafeMutablePointer<PlannedRow>, absentLabels: Bool = false
   ) throws(Fault) {
     let labelsName: FieldName = labels == nil ? "labels_i32" : "labels"
+    if rows == 0 { return }
     for row in 0..<rows { plan[row] = PlannedRow() }
     for sequence in 0..<sequences {
       let rows = rows(of: sequence)
@@ -157,5 +158,5 @@ struct Scratch<Value> {
 
 extension LogitsBatch {
   /// Rows for one task: about a quarter of a megabyte of logits.
-  var grain: Int { max(1, (1 << 18) / max(1, vocabulary * form.type.stride)) }
+  var grain: Int { max(1, (1 << 18) / form.type.stride / max(1, vocabulary)) }
 }

@@ -19,7 +19,7 @@ struct Mixture {
     let type = job.type
     let count = job.count
     var needs = Needs()
-    job.termCount = try takeTerms(options, &terms, &needs)
+    job.termCount = try takeTerms(options, &terms, &needs, &ledger)
     try takeParameters(options, &job, needs)
 
     job.chosenLengths = try lengths(pairs.chosen_lengths, count, needs.lengths, "chosen_lengths", &ledger)
@@ -91,7 +91,8 @@ private struct Needs {
 
 /// Returns how many there are.
 private func takeTerms(
-  _ options: swiftdpo_dpo_options, _ terms: inout InlineArray<16, LossTerm>, _ needs: inout Needs
+  _ options: swiftdpo_dpo_options, _ terms: inout InlineArray<16, LossTerm>, _ needs: inout Needs,
+  _ ledger: inout Ledger
 ) throws(Fault) -> Int {
   let divergence = options.f_divergence.rawValue
   try require(divergence <= SWIFTDPO_ALPHA_DIVERGENCE.rawValue, SWIFTDPO_ERROR_F_DIVERGENCE, "f_divergence")
@@ -104,11 +105,13 @@ private func takeTerms(
     return 1
   }
   try require(count >= 1 && count <= 16, SWIFTDPO_ERROR_LOSS_TYPE, "num_losses")
+  let losses = try ledger.input(UnsafePointer(options.loss_types), count, "loss_types")
+  let weights = try ledger.optionalInput(options.loss_weights, count, "loss_weights")
   for index in 0..<count {
-    guard let loss = PairwiseLossType(rawValue: Int32(bitPattern: options.loss_types[index].rawValue)) else {
+    guard let loss = PairwiseLossType(rawValue: Int32(bitPattern: losses[index].rawValue)) else {
       throw Fault(SWIFTDPO_ERROR_LOSS_TYPE, "loss_types", at: index)
     }
-    let weight = options.loss_weights == nil ? 1 : options.loss_weights[index]
+    let weight = weights?[index] ?? 1
     try require(weight >= 0 && weight.isFinite, SWIFTDPO_ERROR_WEIGHT, "loss_weights", at: index)
     terms[index] = try term(loss, weight, options, at: index, &needs)
   }

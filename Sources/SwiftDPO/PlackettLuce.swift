@@ -66,13 +66,14 @@ private func plackettLuceLoss(
   job.betas = try ledger.optionalInput(rankings.betas, type, groups, "betas")
   job.weights = try ledger.optionalInput(rankings.weights, type, groups, "weights")
   job.ranks = try ledger.optionalInput(rankings.ranks, entries, "ranks")
-  let places = rankings.num_position_weights
+  let places = try product(rankings.num_position_weights, 1, "num_position_weights")
   job.positionWeights = try ledger.optionalInput(rankings.position_weights, type, places, "position_weights")
   job.direction = try ledger.optionalInput(rankings.direction, type, items, "direction")
 
   job.ties = ties
-  job.tieStrengths = try ledger.optionalInput(rankings.tie_strengths, rankings.num_tie_strengths, "tie_strengths")
-  job.numTieStrengths = ties == .davidson ? rankings.num_tie_strengths : 0
+  let strengths = try product(rankings.num_tie_strengths, 1, "num_tie_strengths")
+  job.tieStrengths = try ledger.optionalInput(rankings.tie_strengths, strengths, "tie_strengths")
+  job.numTieStrengths = ties == .davidson ? strengths : 0
 
   let loss = try ledger.result(results.loss, 1, "loss")
   job.losses = try ledger.result(results.losses, type, groups, "losses")
@@ -80,8 +81,7 @@ private func plackettLuceLoss(
   job.rewards = try ledger.result(results.rewards, type, items, "rewards")
   job.gradientWeights = try ledger.result(results.gradient_weights, type, items, "gradient_weights")
   job.gradReference = try ledger.result(results.grad_ref_logps, type, items, "grad_ref_logps")
-  job.gradTieStrengths = try ledger.result(
-    results.grad_tie_strengths, job.numTieStrengths, "grad_tie_strengths")
+  job.gradTieStrengths = try ledger.result(results.grad_tie_strengths, strengths, "grad_tie_strengths")
   job.hessianProduct = try ledger.result(results.hessian_product, type, items, "hessian_product")
 
   if shared > 0 {
@@ -116,6 +116,9 @@ private func plackettLuceLoss(
 
   let sum = try evaluate(&job, capacity: shared > largest ? shared : largest, items: items)
   loss?.pointee = reduced(sum, scale)
+  if groups == 0 { withUnsafePointer(to: job) { kernels.rankingRewards($0, 0..<0) } }
+  // No other kind of ties depends on them.
+  if ties != .davidson { job.gradTieStrengths?.initialize(repeating: 0, count: strengths) }
 }
 
 /// The number of entries of all groups, and of the largest.

@@ -82,7 +82,8 @@ public func swiftdpo_importance_resample_f64(
 
 @_cdecl("swiftdpo_best_of_n_kl_bound") @implementation
 public func swiftdpo_best_of_n_kl_bound(_ n: Int) -> Double {
-  n >= 1 ? bestOfNBound(Double(n), log: kernels.log) : 0
+  // Counts above the largest signed integer come as negative ones.
+  n == 0 ? 0 : bestOfNBound(Double(UInt(bitPattern: n)), log: kernels.log)
 }
 
 @_cdecl("swiftdpo_best_of_n_f64") @implementation

@@ -10,6 +10,7 @@ import Preference
 public func swiftdpo_philox4x32_10(
   _ counter: UnsafePointer<UInt32>!, _ key: UnsafePointer<UInt32>!, _ words: UnsafeMutablePointer<UInt32>!
 ) {
+  guard let counter, let key, let words else { return }
   var philox = Philox(seed: 0)
   philox.key = (key[0], key[1])
   (words[0], words[1], words[2], words[3]) = philox.words(counter[0], counter[1], counter[2], counter[3])

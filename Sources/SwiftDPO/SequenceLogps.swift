@@ -135,6 +135,8 @@ struct LogpsTargets {
   var wantsDistribution: Bool { wantsAll || topOne != nil }
 
   func store(_ batch: LogitsBatch, _ plan: UnsafePointer<PlannedRow>, _ rows: UnsafePointer<ScoredRow>) {
+    // Without rows there may be any number of sequences.
+    if batch.rows == 0 && logps == nil && numTokens == nil { return }
     for sequence in 0..<batch.sequences {
       var sum = ScalarSum()
       var tokens = 0

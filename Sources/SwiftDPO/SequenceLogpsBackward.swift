@@ -76,13 +76,12 @@ private func sequenceLogpsBackward(
   if logNormalizers == nil { try normalize(batch, plan.values, own.values) }
   let normalizers = logNormalizers ?? UnsafePointer(own.values)
 
-  let width = batch.vocabulary * type.stride
   parallelRanges(batch.rows, grain: batch.grain) { range in
     for row in range {
       let target = gradient + row * batch.stride * type.stride
       let planned = plan.values[row]
       if planned.label < 0 {
-        memset(target, 0, width)
+        memset(target, 0, batch.vocabulary * type.stride)
       } else {
         kernels.rowGradient(
           batch.form,

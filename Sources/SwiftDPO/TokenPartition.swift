@@ -16,6 +16,9 @@ public func swiftdpo_count_responses(
     try require(vocabSize > 0, SWIFTDPO_ERROR_COUNT, "vocab_size")
     try require(horizon > 0, SWIFTDPO_ERROR_COUNT, "horizon")
     let ends = try checkFlag(hasEndToken, "has_end_token")
+    var ledger = Ledger()
+    let count = try ledger.result(count, 1, "count")
+    let logCount = try ledger.result(logCount, 1, "log_count")
     count?.pointee = responses(vocabSize, horizon, ends)
     logCount?.pointee = logResponses(vocabSize, horizon, ends)
   }

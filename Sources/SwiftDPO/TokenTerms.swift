@@ -49,6 +49,8 @@ public func swiftdpo_humanline_clamp(
     try require(high >= 0 && high.isFinite, SWIFTDPO_ERROR_PARAMETER, "high")
     try checkFinite(policy, .f64, rows, "policy_token_logps")
     try checkFinite(reference, .f64, rows, "ref_token_logps")
+    // Without tokens there may be any number of sequences.
+    if rows == 0 && logRatios == nil { return }
     for sequence in 0..<sequences {
       let sum = orderedSum(length) { token in
         let row = sequence * length + token

@@ -86,6 +86,7 @@ static inline double ulps_f32(float value, long double exact) {
 void test_abi(void);
 void test_divergences_bad_input_f32(void);
 void test_divergences_bad_input_f64(void);
+void test_found(void);
 void test_golden(void);
 void test_library(void);
 void test_logits(void);

@@ -9,6 +9,7 @@ int checks_failed;
 int main(void) {
   test_abi();
   test_library();
+  test_found();
   test_golden();
   test_pairs_f32();
   test_pairs_f64();

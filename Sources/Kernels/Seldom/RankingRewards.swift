@@ -1,11 +1,14 @@
 import Elementary
 import Preference
 
-/// Rewards of the items of ranked groups. With one beta for all, the groups' items are one run.
+/// Rewards of the items of ranked groups. With one beta for all, the groups' items are one run; shared items have it
+/// whether there are groups or not.
 func rankingRewards(_ pointer: UnsafePointer<RankingJob>, _ range: Range<Int>) {
   let job = pointer.pointee
-  guard let rewards = job.rewards, range.lowerBound < range.upperBound else { return }
-  if job.betas == nil || job.numSharedItems > 0 {
+  guard let rewards = job.rewards else { return }
+  if job.numSharedItems > 0 { return writeRewards(job, 0..<job.numSharedItems, beta: job.beta, rewards) }
+  if range.isEmpty { return }
+  if job.betas == nil {
     let items = job.items(range.lowerBound).lowerBound..<job.items(range.upperBound - 1).upperBound
     writeRewards(job, items, beta: job.beta, rewards)
   } else {
