@@ -23,6 +23,11 @@ TORCH  := torch==2.13.0
 LIBRARY_DIR := .build/release
 LIBRARY     := .build/library.stamp
 
+SANITIZED_DIR   := .build-sanitized/release
+SANITIZED       := .build-sanitized/library.stamp
+SANITIZED_TESTS := arguments bad_input logits_layout memory threads dlpack
+CLANG            = $(shell dirname "$$(command -v swift)")/clang
+
 # Symbolic links (the kernels' other folders) lead to files that are listed already.
 SWIFT_FILES   := $(shell find Package.swift Sources Tests examples -name '*.swift' -type f)
 LIBRARY_FILES := $(filter-out Tests/% examples/%,$(SWIFT_FILES)) $(shell find include Sources -type f -not -name '*.swift')
@@ -112,6 +117,28 @@ test-frameworks: $(STAMPS)/package $(STAMPS)/test $(STAMPS)/torch $(STAMPS)/fram
 	$(BIN)/mypy
 	$(BIN)/python -m pytest bindings/python/tests/frameworks
 
+.PHONY: test-hardening
+test-hardening: $(LIBRARY) ## Every function at its edges: guard pages, overlaps, sizes, threads, fork
+	$(MAKE) --no-print-directory -C Tests/Hardening LIBRARY_DIR=$(abspath $(LIBRARY_DIR))
+
+.PHONY: test-sanitizers
+test-sanitizers: $(SANITIZED) $(STAMPS)/sanitized-package $(STAMPS)/test ## The C tests and the extension under the address and undefined-behaviour sanitizers
+	$(MAKE) --no-print-directory -C Tests/C sanitized CC=$(CLANG) LIBRARY_DIR=$(abspath $(SANITIZED_DIR)) PYTHON=$(PYTHON)
+	$(MAKE) --no-print-directory -C Tests/Hardening sanitized CC=$(CLANG) LIBRARY_DIR=$(abspath $(SANITIZED_DIR))
+	$(call say,the extension)
+	PYTHONPATH=build/python-sanitized LD_PRELOAD=$$($(CLANG) -print-file-name=libclang_rt.asan-$$(uname -m).so) \
+	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1 PYTHONMALLOC=malloc \
+	  $(BIN)/python -m pytest -p no:cacheprovider $(SANITIZED_TESTS:%=bindings/python/tests/test_%.py)
+
+.PHONY: test-valgrind
+test-valgrind: $(LIBRARY) ## The C tests and every function under memcheck, which knows no AVX-512
+	$(MAKE) --no-print-directory -C Tests/C valgrind LIBRARY_DIR=$(abspath $(LIBRARY_DIR)) PYTHON=$(PYTHON)
+	$(MAKE) --no-print-directory -C Tests/Hardening valgrind LIBRARY_DIR=$(abspath $(LIBRARY_DIR))
+
+.PHONY: fuzz
+fuzz: $(SANITIZED) ## A fuzzer for each family of functions (FUZZ_SECONDS=n for each)
+	$(MAKE) --no-print-directory -C Tests/Hardening fuzz CC=$(CLANG) LIBRARY_DIR=$(abspath $(SANITIZED_DIR))
+
 .PHONY: test-exhaustive
 test-exhaustive: ## The elementary functions over every float (EVERY=n: over every n-th)
 	swift build --quiet -c release --product exhaustive
@@ -139,6 +166,7 @@ lint: $(STAMPS)/lint $(STAMPS)/torch ## Check every formatter's and linter's opi
 	$(call say,clang-tidy)
 	$(MAKE) --silent -C Tests/C golden PYTHON=$(PYTHON)
 	$(TIDY) $(wildcard Tests/C/*.c) -- -std=c11 -DREAL_BITS=64 -Iinclude -Ibuild/consumers
+	$(TIDY) $(wildcard Tests/Hardening/*.c) -- -std=c11 -DDTYPE=f32 '-DFAMILY="pairs"' -Iinclude
 	$(TIDY) $(wildcard Tests/C/*.cpp) -- -std=c++17 -Iinclude
 	$(TIDY) $(wildcard Tests/Cpp/*.cpp) -- -std=c++20 -Iinclude
 	$(TIDY) $(wildcard examples/c/*.c) -- -std=c11 -Iinclude
@@ -181,6 +209,18 @@ $(LIBRARY): $(LIBRARY_FILES) packaging/static-library.sh
 	swift build --configuration release --product swiftdpo
 	ln -sf libswiftdpo.so $(LIBRARY_DIR)/libswiftdpo.so.0
 	packaging/static-library.sh $(LIBRARY_DIR) $(LIBRARY_DIR)/libswiftdpo.a
+	touch $@
+
+# The library that sanitizers and fuzzers run, and the extension over it. Their compiler is the Swift toolchain's clang.
+$(SANITIZED): $(LIBRARY_FILES)
+	SWIFTDPO_SANITIZED=1 swift build --configuration release --product swiftdpo --scratch-path .build-sanitized
+	ln -sf libswiftdpo.so $(SANITIZED_DIR)/libswiftdpo.so.0
+	touch $@
+
+$(STAMPS)/sanitized-package: $(SANITIZED) $(BINDING_FILES) | $(STAMPS)/venv
+	CC=$(CLANG) LDSHARED="$(CLANG) -shared" SWIFTDPO_SANITIZE=address,undefined \
+	  SWIFTDPO_LIBRARY_DIR=$(abspath $(SANITIZED_DIR)) \
+	  $(PIP) --constraint requirements/test.txt --no-deps --upgrade --target build/python-sanitized ./bindings/python
 	touch $@
 
 $(STAMPS)/venv:

@@ -1,18 +1,27 @@
 // swift-tools-version: 6.3
 import PackageDescription
 
-// Embedded Swift: no run-time, no Foundation, a library of some 100 KB that needs only libc.
-let embedded: [SwiftSetting] = [
-  .enableExperimentalFeature("Embedded"),
-  .unsafeFlags([
-    "-wmo", "-Xfrontend", "-function-sections",
-    // No path of the building machine enters the library: two builds are the same bytes, whatever their folders. For
-    // incremental builds the compiler would put hashes of its own into each object, which know the folder.
-    "-file-prefix-map", "\(Context.packageDirectory)=.", "-Xfrontend", "-disable-incremental-llvm-codegen",
-  ]),
-]
+// SWIFTDPO_SANITIZED=1 makes the library that sanitizers and fuzzers run (`make test-sanitizers`, `make fuzz`): it checks
+// addresses, counts what has been executed, and keeps Swift's own checks in the kernels. Whoever loads it brings the
+// sanitizers' run-time.
+let sanitized = Context.environment["SWIFTDPO_SANITIZED"] != nil
+let coverage = "edge,inline-8bit-counters,pc-table,trace-cmp"
 
-let portable: [CSetting] = [.unsafeFlags(["-ffile-prefix-map=\(Context.packageDirectory)=."])]
+// Embedded Swift: no run-time, no Foundation, a library of some 100 KB that needs only libc.
+let embedded: [SwiftSetting] =
+  [
+    .enableExperimentalFeature("Embedded"),
+    .unsafeFlags([
+      "-wmo", "-Xfrontend", "-function-sections",
+      // No path of the building machine enters the library: two builds are the same bytes, whatever their folders. For
+      // incremental builds the compiler would put hashes of its own into each object, which know the folder.
+      "-file-prefix-map", "\(Context.packageDirectory)=.", "-Xfrontend", "-disable-incremental-llvm-codegen",
+    ]),
+  ] + (sanitized ? [.unsafeFlags(["-sanitize=address", "-sanitize-coverage=\(coverage)"])] : [])
+
+let portable: [CSetting] =
+  [.unsafeFlags(["-ffile-prefix-map=\(Context.packageDirectory)=."])]
+  + (sanitized ? [.unsafeFlags(["-fsanitize=address,undefined", "-fsanitize-coverage=\(coverage)"])] : [])
 
 // The kernels are one folder, compiled once for each instruction set through symbolic links. The door picks a build at
 // load. Unchecked: their indices were checked at the door. The baseline is for machines that are hardly left: it is the
@@ -24,7 +33,9 @@ func kernels(
     name: name,
     dependencies: ["CPlatform", "CKernelChoice", "Elementary", "Preference"],
     exclude: exclude,
-    swiftSettings: embedded + define.map { .define($0) } + [.unsafeFlags(optimize + ["-Xcc", "-march=\(march)"])])
+    swiftSettings: embedded + define.map { .define($0) } + [
+      .unsafeFlags((sanitized ? ["-O"] : optimize) + ["-Xcc", "-march=\(march)"])
+    ])
 }
 
 let package = Package(
@@ -61,16 +72,16 @@ let package = Package(
       swiftSettings: embedded + [.unsafeFlags(["-Osize"])],
       linkerSettings: [
         .linkedLibrary("m"),
-        .unsafeFlags([
-          // Swift's own linker: the same on every machine.
-          "-use-ld=lld",
-          "-Xlinker", "-soname=libswiftdpo.so.0",
-          "-Xlinker", "--version-script=\(Context.packageDirectory)/Sources/SwiftDPO/exports.map",
-          "-Xlinker", "--gc-sections", "-Xlinker", "--strip-debug",
-          "-Xlinker", "-z", "-Xlinker", "defs",
-          // The workers run the library's code: it stays until the process ends.
-          "-Xlinker", "-z", "-Xlinker", "nodelete",
-        ]),
+        .unsafeFlags(
+          (sanitized ? [] : ["-Xlinker", "-z", "-Xlinker", "defs"]) + [
+            // Swift's own linker: the same on every machine.
+            "-use-ld=lld",
+            "-Xlinker", "-soname=libswiftdpo.so.0",
+            "-Xlinker", "--version-script=\(Context.packageDirectory)/Sources/SwiftDPO/exports.map",
+            "-Xlinker", "--gc-sections", "-Xlinker", "--strip-debug",
+            // The workers run the library's code: it stays until the process ends.
+            "-Xlinker", "-z", "-Xlinker", "nodelete",
+          ]),
       ]),
 
     // `make test-exhaustive`: the elementary functions over every float.
