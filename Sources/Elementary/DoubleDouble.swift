@@ -7,6 +7,9 @@ import CPlatform
 ///
 /// `high` alone behaves as a double would: infinities and NaN go through it, and `low` is 0 beside them.
 /// (Dekker 1971; Knuth, The Art of Computer Programming 2, 4.2.2; with fused multiply-add, Ogita, Rump and Oishi 2005.)
+///
+/// Where each multiply-add is a call already, operations are shared instead of inlined, here and in all of this module:
+/// eight numbers fill a quarter of such a machine's registers, and code for them is long.
 public struct DoubleDouble {
   public var high: F64x8
   public var low: F64x8
@@ -62,12 +65,26 @@ public struct DoubleDouble {
   }
 
   @_transparent public static func + (x: Self, y: F64x8) -> Self {
+    platform_has_fma() ? sumInlined(x, y) : sumShared(x, y)
+  }
+
+  @inline(never) public static func sumShared(_ x: Self, _ y: F64x8) -> Self { sumInlined(x, y) }
+
+  @_transparent public static func sumInlined(_ x: Self, _ y: F64x8) -> Self {
     let sum = Self.sum(x.high, y)
     return normalized(sum.high, sum.low + x.low)
   }
 
   /// For long sums: adds a term where the mask is set, and leaves it to the reader to renormalise.
   @_transparent public func adding(_ term: Self, where mask: SIMDMask<F64x8.MaskStorage>) -> Self {
+    platform_has_fma() ? addingInlined(term, mask) : addingShared(term, mask)
+  }
+
+  @inline(never) public func addingShared(_ term: Self, _ mask: SIMDMask<F64x8.MaskStorage>) -> Self {
+    addingInlined(term, mask)
+  }
+
+  @_transparent public func addingInlined(_ term: Self, _ mask: SIMDMask<F64x8.MaskStorage>) -> Self {
     let zero = F64x8(repeating: 0)
     let sum = Self.sum(high, term.high.selected(mask, else: zero))
     return Self(high: sum.high, low: low + (sum.low + term.low.selected(mask, else: zero)))
@@ -96,6 +113,12 @@ public struct DoubleDouble {
 
   /// The quotient, to about 100 bits; infinite where it is beyond the largest double.
   @_transparent public static func / (x: Self, divisor: F64x8) -> Self {
+    platform_has_fma() ? quotientInlined(x, divisor) : quotientShared(x, divisor)
+  }
+
+  @inline(never) public static func quotientShared(_ x: Self, _ divisor: F64x8) -> Self { quotientInlined(x, divisor) }
+
+  @_transparent public static func quotientInlined(_ x: Self, _ divisor: F64x8) -> Self {
     let quotient = x.high / divisor
     let remainder = quotient.fma(-divisor, x.high) + x.low
     return normalized(quotient, remainder / divisor)

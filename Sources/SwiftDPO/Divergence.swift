@@ -62,11 +62,11 @@ func checkLogProbabilities(
   _ array: UnsafeRawPointer?, _ type: ElementType, _ count: Int, _ refuseNonfinite: Bool, _ name: FieldName
 ) throws(Fault) {
   guard let array else { return }
-  for index in 0..<count {
-    let logp = type.load(array, index)
-    if logp <= 0.01 { continue }
-    let finite = logp < .infinity
+  var index = Interval.logProbability.firstOutside(array, type, 0, count)
+  while index < count {
+    let finite = type.load(array, index) < .infinity
     try require(finite || !refuseNonfinite, SWIFTDPO_ERROR_NONFINITE, name, at: index)
     try require(!finite, SWIFTDPO_ERROR_LOG_PROBABILITY, name, at: index)
+    index = Interval.logProbability.firstOutside(array, type, index + 1, count)
   }
 }

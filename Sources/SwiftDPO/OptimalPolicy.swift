@@ -149,6 +149,7 @@ private func convert(
 }
 
 /// NaN and +inf are refused if so asked; -inf is legal but for all responses of a prompt.
+@_optimize(speed)
 func checkReference(
   _ array: UnsafeRawPointer?, _ type: ElementType, _ rows: Int, _ length: Int, _ refuseNonfinite: Bool
 ) throws(Fault) {

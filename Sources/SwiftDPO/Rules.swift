@@ -46,21 +46,40 @@ struct Interval {
   static var nonnegative: Interval { Interval(low: 0, high: .greatestFiniteMagnitude) }
   static var probability: Interval { Interval(low: 0, high: 1) }
   static var undecidedProbability: Interval { Interval(low: 0, high: 1, isOpen: true) }
+  /// Rounding of up to 0.01 is let through.
+  static var logProbability: Interval { Interval(low: -.infinity, high: 0.01) }
 
   /// False for NaN.
-  @inline(__always) func contains(_ x: Double) -> Bool { isOpen ? x > low && x < high : x >= low && x <= high }
+  @inline(__always) private func contains(_ x: Double) -> Bool {
+    isOpen ? x > low && x < high : x >= low && x <= high
+  }
+
+  /// The first element from `start` on that lies outside, or `count`.
+  @_optimize(speed) @inline(never)
+  func firstOutside(_ array: UnsafeRawPointer, _ type: ElementType, _ start: Int, _ count: Int) -> Int {
+    var index = start
+    switch type {
+    case .f32:
+      let elements = array.assumingMemoryBound(to: Float.self)
+      while index < count && contains(Double(elements[index])) { index &+= 1 }
+    case .f64:
+      let elements = array.assumingMemoryBound(to: Double.self)
+      while index < count && contains(elements[index]) { index &+= 1 }
+    case .bf16, .f16:
+      while index < count && contains(type.loadHalf(array, index)) { index &+= 1 }
+    }
+    return index
+  }
 }
 
 /// All elements lie in an interval.
-@inline(never)
 func checkAll(
   _ array: UnsafeRawPointer?, _ type: ElementType, _ count: Int, in interval: Interval, _ status: swiftdpo_status,
   _ name: FieldName
 ) throws(Fault) {
   guard let array else { return }
-  for index in 0..<count {
-    try require(interval.contains(type.load(array, index)), status, name, at: index)
-  }
+  let index = interval.firstOutside(array, type, 0, count)
+  try require(index >= count, status, name, at: index)
 }
 
 func checkBetas(_ array: UnsafeRawPointer?, _ type: ElementType, _ count: Int) throws(Fault) {
@@ -81,6 +100,7 @@ func checkFinite(
 }
 
 /// All elements of a mask are 0 or 1.
+@_optimize(speed)
 func checkFlags(_ flags: UnsafePointer<UInt8>?, _ count: Int, _ name: FieldName) throws(Fault) {
   guard let flags else { return }
   for index in 0..<count { try require(flags[index] <= 1, SWIFTDPO_ERROR_FLAG, name, at: index) }
