@@ -23,7 +23,7 @@ def run(which: str, steps: int) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         options = {"learning_rate": 1e-4, "logging_steps": 50}
-        trainer = train(trainer_class, trl.DPOConfig, preferences(400, 300), Path(folder), steps, **options)
+        trainer = train(trainer_class, trl.DPOConfig, preferences(120, 200), Path(folder), steps, **options)
         return {"losses": trainer.losses, "seconds": time.perf_counter() - start}
 
 

@@ -25,7 +25,9 @@ def has(title: str, language: str) -> bool:
     return f"```{language}\n" in README.split(f"\n## {title}\n")[1].split("\n## ")[0]
 
 
-@pytest.mark.parametrize("title", ["In JAX", "From Arrow, and from the command line", "On several machines"])
+@pytest.mark.parametrize(
+    "title", ["In PyTorch", "In JAX", "From Arrow, and from the command line", "On several machines"]
+)
 def test_the_program_prints_what_the_page_says(title: str, tmp_path: Path) -> None:
     """The section's program and its commands, of which there is one at least, where the examples are."""
     (tmp_path / "examples").symlink_to(ROOT / "examples")
@@ -41,3 +43,14 @@ def test_the_program_prints_what_the_page_says(title: str, tmp_path: Path) -> No
         ["sh", "-ec", commands], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert finished.stdout == code(title, "text"), finished.stderr
+
+
+def test_the_trainer_says_at_last_what_the_page_says(tmp_path: Path) -> None:
+    """Before that it prints its logs, with times."""
+    (tmp_path / "program.py").write_text(code("In TRL", "python"))
+    environment = os.environ | {"HF_HUB_OFFLINE": "1"}
+    finished = subprocess.run(
+        [sys.executable, "program.py"], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert finished.stdout.splitlines()[-1] + "\n" == code("In TRL", "text")
