@@ -7,7 +7,7 @@ import PackageDescription
 let sanitized = Context.environment["SWIFTDPO_SANITIZED"] != nil
 let coverage = "edge,inline-8bit-counters,pc-table,trace-cmp"
 
-// Embedded Swift: no run-time, no Foundation, a library of some 100 KB that needs only libc.
+// Embedded Swift: no run-time, no Foundation, a library that needs only libc.
 let embedded: [SwiftSetting] =
   [
     .enableExperimentalFeature("Embedded"),
