@@ -3,12 +3,12 @@ import CPlatform
 /// The single-precision exponential of the row kernels: x -> 2^-exponent e^(scale x), sixteen at a time.
 ///
 /// With L = scale log2(e), e^(scale x) = 2^m 2^f, where m = round(x L) and |f| <= 1/2. L is held in two parts and
-/// x L - m is formed by fused multiply-adds, so that no rounding but that of f itself remains; a minimax polynomial
-/// (tools/minimax.py) gives 2^f. The common exponent of a row costs nothing: it is part of the number that rounds x L to
+/// x L - m is formed by fused multiply-adds, so that no rounding but that of f itself remains; a polynomial gives 2^f: the
+/// minimax one (tools/minimax.py), its coefficients moved in their last digits until no float was off by 1 ulp. The common exponent of a row costs nothing: it is part of the number that rounds x L to
 /// an integer. So a row's sums can change their scale by exact powers of two, and no maximum must be known beforehand.
 ///
 /// Domain: |x L| below 2^20, results from 2^-126 to 2^127; `exactValue` replaces results below by 0. NaN stays NaN.
-/// Postcondition: within 1.02 ulp where the result is normal (13 floats of 3.3e9 exceed 1 ulp).
+/// Postcondition: within 1 ulp where the result is normal.
 public struct RowExponential {
   public var high: F32x16
   public var low: F32x16
@@ -45,11 +45,11 @@ public struct RowExponential {
   @_transparent public func valueInlined(_ x: F32x16) -> F32x16 {
     let shifted = x.fma(high, origin)
     let f = x.fma(low, x.fma(high, origin - shifted))
-    var power = F32x16(repeating: 0.00015321154696936836)
-    power = power.fma(f, 0.0013390161486140828)
-    power = power.fma(f, 0.009618526304334825)
-    power = power.fma(f, 0.05550362252597934)
-    power = power.fma(f, 0.2402264754976365)
+    var power = F32x16(repeating: 0.00015228448319248855)
+    power = power.fma(f, 0.0013390543172135949)
+    power = power.fma(f, 0.009618707001209259)
+    power = power.fma(f, 0.055503625422716141)
+    power = power.fma(f, 0.24022649228572845)
     power = power.fma(f, 0x1.62e43p-1)
     power = power.fma(f, 1)
     return power * unsafeBitCast(unsafeBitCast(shifted, to: SIMD16<UInt32>.self) &<< 23, to: F32x16.self)
