@@ -12,6 +12,7 @@
  *     swiftdpo_unpaired_loss_*            single responses, desirable or not: loss and gradient
  *     swiftdpo_plackett_luce_loss_*       ranked lists of responses: loss and gradient
  *     swiftdpo_sequence_logps_backward_*  gradient by log-probabilities -> gradient by logits, in place if you like
+ *     swiftdpo_fused_linear_*             the same from hidden states and the head's weight, without the logits
  *
  * CONVENTIONS
  *   Units           Natural logarithms everywhere (nats). pi is the policy, ref the frozen reference.
@@ -140,6 +141,8 @@ typedef enum swiftdpo_status {
 
   /* The system */
   SWIFTDPO_ERROR_OUT_OF_MEMORY = 40, /**< Temporary memory could not be had. */
+  SWIFTDPO_ERROR_BLAS = 41,          /**< No BLAS was found, or the one named does not serve. */
+  SWIFTDPO_ERROR_WORKSPACE = 42,     /**< workspace_size is less than this head needs. */
 
   /* Losses over pairs */
   SWIFTDPO_ERROR_LOSS_TYPE = 60,    /**< A loss is none of the known values, or there are more than 16. */
@@ -1137,6 +1140,318 @@ swiftdpo_status swiftdpo_vocab_shard_merge(size_t rows, const swiftdpo_shard_sta
 swiftdpo_status swiftdpo_vocab_shard_logps(const swiftdpo_logits_f32 *logits, const swiftdpo_logps_options *options,
                                            const swiftdpo_shard_statistics *merged,
                                            const swiftdpo_logps_results *results, swiftdpo_culprit *culprit);
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * The fused linear head: log-probabilities and losses of hidden states, without the logits
+ * ------------------------------------------------------------------------------------------------------------------
+ *
+ *   logits[t, v] = sum over j of hidden[t, j] * weight[v, j]  +  bias[v]
+ *
+ * and from there on as above. Logits exist in tiles: some hundred rows by some thousand entries of the vocabulary. Only
+ * rows whose label counts are multiplied; others may hold anything.
+ *
+ *   forward   swiftdpo_fused_linear_logps_*            log-probabilities of sequences; the loss is the caller's
+ *   backward  swiftdpo_fused_linear_logps_backward_*   given any d loss / d logps, the gradients of the head
+ *   at once   swiftdpo_fused_linear_dpo_loss_*, ..._unpaired_loss_*, ..._plackett_luce_loss_*
+ *
+ *   d loss / d hidden = G W,   d loss / d weight = G^T hidden,   d loss / d bias = the sum over rows of G,
+ *
+ * G being d loss / d logits as swiftdpo_sequence_logps_backward_* gives it. Gradients by weight and bias are added up in
+ * single precision whatever the type of the weight, and handed over so; that by hidden is added up in single precision
+ * and rounded once to the type of hidden.
+ *
+ * Products. A forward call makes one product of the size rows * V * H, a backward call three: it makes the logits again.
+ * Calls that do both at once make three as well where the logits of a group (a pair, a ranking) fit in the workspace, so
+ * that they can wait there until the group's loss is known, and else four. Losses that couple the batch (AOT,
+ * num_shared_items, a masked label) make four unless the logits of the whole batch fit.
+ *
+ * The matrix products are a BLAS's: the caller's own function (`gemm`), or a library that swiftdpo_use_blas names or
+ * that is found at the first call (swiftdpo_blas_info tells which). bf16 is multiplied as bf16 where that library can
+ * (cblas_sbgemm, MKL's cblas_gemm_bf16bf16f32), G being rounded to bf16 for it, and else widened tile by tile, as f16
+ * always is.
+ *
+ * The same bits. The workspace decides whether a tile is kept or made again, and nothing else: the products are calls of
+ * the same shapes in the same order. So results are the same for every workspace and every number of threads of this
+ * library as long as the BLAS gives the same result for the same call. The BLAS's own number of threads, and its choice
+ * of kernels for this machine, are its promise to make: OpenBLAS gave the same bits for 1 and 2 threads and for any
+ * number of rows where we compared; it does not promise it. Unlike elsewhere, a sequence's results may depend on the
+ * others of its batch: they share its products.
+ *
+ * Accuracy. What a BLAS makes of a dot product of H terms in single precision, about sqrt(H) * 6e-8 times the terms'
+ * size, then as for logits of f32. f64 is not offered: use logits.
+ */
+
+/** A linear head over the hidden states of a batch, and the labels that it scores. */
+typedef struct swiftdpo_linear_head_f32 {
+  size_t struct_size;     /**< sizeof(swiftdpo_linear_head_f32) */
+  size_t num_sequences;   /**< B */
+  size_t sequence_length; /**< T. Ignored with offsets. */
+  size_t hidden_size;     /**< H, at least 1 */
+  size_t vocab_size;      /**< V, at least 1 */
+  const float *hidden;    /**< [rows, H], rows = B * T or offsets[B]. Required unless there are none. */
+  size_t hidden_stride;   /**< Elements from one row of hidden to the next; 0: H. */
+  const float *weight;    /**< [V, H]. Required. */
+  const float *bias;      /**< [V]; -inf masks an entry of the vocabulary. NULL: none. */
+  const int64_t *labels;  /**< As of swiftdpo_logits_f32, like the rest. */
+  const int32_t *labels_i32;
+  const int64_t *offsets;
+  const uint8_t *mask;
+  const double *token_weights;
+  const int64_t *ld_lengths;
+  size_t vocab_start; /**< First token id of these rows of weight, for a shard of the vocabulary. Default 0. */
+} swiftdpo_linear_head_f32;
+
+/** As swiftdpo_linear_head_f32, in bf16 or f16: the function's name says which. */
+typedef struct swiftdpo_linear_head_half {
+  size_t struct_size;
+  size_t num_sequences;
+  size_t sequence_length;
+  size_t hidden_size;
+  size_t vocab_size;
+  const uint16_t *hidden;
+  size_t hidden_stride;
+  const uint16_t *weight;
+  const uint16_t *bias;
+  const int64_t *labels;
+  const int32_t *labels_i32;
+  const int64_t *offsets;
+  const uint8_t *mask;
+  const double *token_weights;
+  const int64_t *ld_lengths;
+  size_t vocab_start;
+} swiftdpo_linear_head_half;
+
+#define SWIFTDPO_LINEAR_HEAD_F32_INIT \
+  {sizeof(swiftdpo_linear_head_f32), 0, 0, 0, 0, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0}
+#define SWIFTDPO_LINEAR_HEAD_HALF_INIT \
+  {sizeof(swiftdpo_linear_head_half), 0, 0, 0, 0, NULL, 0, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0}
+void swiftdpo_linear_head_f32_init(swiftdpo_linear_head_f32 *head);
+void swiftdpo_linear_head_half_init(swiftdpo_linear_head_half *head);
+
+/**
+ * c = op(a) op(b) + beta * c for row-major matrices of f32: c is [m, n], op(a) [m, k], op(b) [k, n], op transposing where
+ * its flag is 1; beta is 0 (c is not read) or 1. lda, ldb, ldc: elements from one stored row to the next. Called by one
+ * thread at a time, for each call of the library.
+ */
+typedef void (*swiftdpo_gemm)(void *context, int transpose_a, int transpose_b, size_t m, size_t n, size_t k,
+                              const float *a, size_t lda, const float *b, size_t ldb, float beta, float *c, size_t ldc);
+
+typedef struct swiftdpo_fused_options {
+  size_t struct_size;    /**< sizeof(swiftdpo_fused_options) */
+  size_t workspace_size; /**< Bytes of temporary memory for tiles, at least what swiftdpo_fused_linear_workspace_* says.
+                              Default 64 MiB. What is kept of each row besides takes some 130 bytes. */
+  void *workspace;       /**< Memory of that size, aligned to 64 bytes; NULL: taken and given back by the call. */
+  swiftdpo_gemm gemm;    /**< NULL: a BLAS, as above. */
+  void *gemm_context;    /**< Handed to gemm. */
+} swiftdpo_fused_options;
+
+#define SWIFTDPO_FUSED_OPTIONS_INIT {sizeof(swiftdpo_fused_options), (size_t)64 << 20, NULL, NULL, NULL}
+void swiftdpo_fused_options_init(swiftdpo_fused_options *options);
+
+/** Where the head's gradients go. Each may be NULL, which spares its product. */
+typedef struct swiftdpo_linear_gradients_f32 {
+  size_t struct_size; /**< sizeof(swiftdpo_linear_gradients_f32) */
+  float *grad_hidden; /**< [rows, H], contiguous; 0 in rows that score nothing. */
+  float *grad_weight; /**< [V, H] */
+  float *grad_bias;   /**< [V] */
+  int32_t accumulate; /**< 1: add to what grad_weight and grad_bias hold (micro-batches). Default 0: overwrite it. */
+} swiftdpo_linear_gradients_f32;
+
+/** As swiftdpo_linear_gradients_f32, for bf16 and f16: grad_hidden in the type of hidden, the others in f32. */
+typedef struct swiftdpo_linear_gradients_half {
+  size_t struct_size;
+  uint16_t *grad_hidden;
+  float *grad_weight;
+  float *grad_bias;
+  int32_t accumulate;
+} swiftdpo_linear_gradients_half;
+
+#define SWIFTDPO_LINEAR_GRADIENTS_F32_INIT {sizeof(swiftdpo_linear_gradients_f32), NULL, NULL, NULL, 0}
+#define SWIFTDPO_LINEAR_GRADIENTS_HALF_INIT {sizeof(swiftdpo_linear_gradients_half), NULL, NULL, NULL, 0}
+void swiftdpo_linear_gradients_f32_init(swiftdpo_linear_gradients_f32 *gradients);
+void swiftdpo_linear_gradients_half_init(swiftdpo_linear_gradients_half *gradients);
+
+/**
+ * The bytes of workspace with which calls over this head work: the least, and those beyond which more is of no use, with
+ * all logits kept. Of the head, shape and labels are read.
+ */
+swiftdpo_status swiftdpo_fused_linear_workspace_f32(const swiftdpo_linear_head_f32 *head,
+                                                    const swiftdpo_logps_options *options, size_t *least, size_t *most,
+                                                    swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_fused_linear_workspace_bf16(const swiftdpo_linear_head_half *head,
+                                                     const swiftdpo_logps_options *options, size_t *least, size_t *most,
+                                                     swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_fused_linear_workspace_f16(const swiftdpo_linear_head_half *head,
+                                                    const swiftdpo_logps_options *options, size_t *least, size_t *most,
+                                                    swiftdpo_culprit *culprit);
+
+/** Log-probabilities of sequences from hidden states: what swiftdpo_sequence_logps_* gives for the logits. */
+swiftdpo_status swiftdpo_fused_linear_logps_f32(const swiftdpo_linear_head_f32 *head,
+                                                const swiftdpo_logps_options *options,
+                                                const swiftdpo_fused_options *fused,
+                                                const swiftdpo_logps_results *results, swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_fused_linear_logps_bf16(const swiftdpo_linear_head_half *head,
+                                                 const swiftdpo_logps_options *options,
+                                                 const swiftdpo_fused_options *fused,
+                                                 const swiftdpo_logps_results *results, swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_fused_linear_logps_f16(const swiftdpo_linear_head_half *head,
+                                                const swiftdpo_logps_options *options,
+                                                const swiftdpo_fused_options *fused,
+                                                const swiftdpo_logps_results *results, swiftdpo_culprit *culprit);
+
+/**
+ * The head's gradients, given d loss / d logps of each sequence.
+ *
+ * @param grad_logps      [B]. Required.
+ * @param log_normalizers [rows] from the forward call over the same head and options, or NULL: made again, at the price
+ *                        of a product. Required for a shard of the vocabulary, from the merged statistics of all; then
+ *                        grad_hidden is the shard's share, to be added up over the shards.
+ */
+swiftdpo_status swiftdpo_fused_linear_logps_backward_f32(const swiftdpo_linear_head_f32 *head,
+                                                         const swiftdpo_logps_options *options,
+                                                         const swiftdpo_fused_options *fused, const double *grad_logps,
+                                                         const double *log_normalizers,
+                                                         const swiftdpo_linear_gradients_f32 *gradients,
+                                                         swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_fused_linear_logps_backward_bf16(const swiftdpo_linear_head_half *head,
+                                                          const swiftdpo_logps_options *options,
+                                                          const swiftdpo_fused_options *fused, const double *grad_logps,
+                                                          const double *log_normalizers,
+                                                          const swiftdpo_linear_gradients_half *gradients,
+                                                          swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_fused_linear_logps_backward_f16(const swiftdpo_linear_head_half *head,
+                                                         const swiftdpo_logps_options *options,
+                                                         const swiftdpo_fused_options *fused, const double *grad_logps,
+                                                         const double *log_normalizers,
+                                                         const swiftdpo_linear_gradients_half *gradients,
+                                                         swiftdpo_culprit *culprit);
+
+/** Statistics of a shard of the vocabulary, for swiftdpo_vocab_shard_merge and swiftdpo_vocab_shard_logps: `weight` and
+ * `bias` are its rows, vocab_start the token id of the first. */
+swiftdpo_status swiftdpo_fused_linear_vocab_shard_f32(const swiftdpo_linear_head_f32 *head,
+                                                      const swiftdpo_logps_options *options,
+                                                      const swiftdpo_fused_options *fused,
+                                                      const swiftdpo_shard_statistics *results,
+                                                      swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_fused_linear_vocab_shard_bf16(const swiftdpo_linear_head_half *head,
+                                                       const swiftdpo_logps_options *options,
+                                                       const swiftdpo_fused_options *fused,
+                                                       const swiftdpo_shard_statistics *results,
+                                                       swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_fused_linear_vocab_shard_f16(const swiftdpo_linear_head_half *head,
+                                                      const swiftdpo_logps_options *options,
+                                                      const swiftdpo_fused_options *fused,
+                                                      const swiftdpo_shard_statistics *results,
+                                                      swiftdpo_culprit *culprit);
+
+/** What a loss over a fused head gives besides the loss's own results. Each may be NULL. */
+typedef struct swiftdpo_fused_results_f32 {
+  size_t struct_size;                  /**< sizeof(swiftdpo_fused_results_f32) */
+  const swiftdpo_logps_results *logps; /**< What swiftdpo_fused_linear_logps_* gives for the policy. */
+  double *ref_logps; /**< [sequences]: the reference's log-probabilities, for later calls. Needs ref. */
+  const swiftdpo_linear_gradients_f32 *gradients; /**< NULL: one product for the policy. */
+} swiftdpo_fused_results_f32;
+
+/** As swiftdpo_fused_results_f32, for bf16 and f16. */
+typedef struct swiftdpo_fused_results_half {
+  size_t struct_size;
+  const swiftdpo_logps_results *logps;
+  double *ref_logps;
+  const swiftdpo_linear_gradients_half *gradients;
+} swiftdpo_fused_results_half;
+
+#define SWIFTDPO_FUSED_RESULTS_F32_INIT {sizeof(swiftdpo_fused_results_f32), NULL, NULL, NULL}
+#define SWIFTDPO_FUSED_RESULTS_HALF_INIT {sizeof(swiftdpo_fused_results_half), NULL, NULL, NULL}
+void swiftdpo_fused_results_f32_init(swiftdpo_fused_results_f32 *results);
+void swiftdpo_fused_results_half_init(swiftdpo_fused_results_half *results);
+
+/**
+ * Losses and the head's gradients in one call. The last structs are those of the loss itself; the log-probabilities that
+ * it asks for are the head's, so that policy_* pointers in it must be NULL. The head's sequences are
+ *
+ *   dpo_loss             [2 * pairs->count]: all chosen responses, then all rejected ones in the same order
+ *   unpaired_loss        [unpaired->count]
+ *   plackett_luce_loss   the items, laid out as policy_logps of swiftdpo_rankings_f64
+ *
+ * @param ref           The reference's head: its hidden_size, hidden, hidden_stride, weight and bias are read, the rest is
+ *                      the policy's. NULL: the loss's struct has the reference's log-probabilities, or none. Not both.
+ * @param results       The loss's results, its gradients by log-probabilities among them. May be NULL.
+ * @param fused_results What else is asked for. May be NULL.
+ *
+ * Lengths that pairs leaves out are the numbers of tokens that count. A buffer of the loss's structs is not checked for
+ * overlapping one of the head's.
+ */
+swiftdpo_status
+swiftdpo_fused_linear_dpo_loss_f32(const swiftdpo_linear_head_f32 *policy, const swiftdpo_linear_head_f32 *ref,
+                                   const swiftdpo_logps_options *options, const swiftdpo_fused_options *fused,
+                                   const swiftdpo_pairs_f64 *pairs, const swiftdpo_dpo_options *loss_options,
+                                   const swiftdpo_pair_results_f64 *results,
+                                   const swiftdpo_fused_results_f32 *fused_results, swiftdpo_culprit *culprit);
+swiftdpo_status
+swiftdpo_fused_linear_dpo_loss_bf16(const swiftdpo_linear_head_half *policy, const swiftdpo_linear_head_half *ref,
+                                    const swiftdpo_logps_options *options, const swiftdpo_fused_options *fused,
+                                    const swiftdpo_pairs_f64 *pairs, const swiftdpo_dpo_options *loss_options,
+                                    const swiftdpo_pair_results_f64 *results,
+                                    const swiftdpo_fused_results_half *fused_results, swiftdpo_culprit *culprit);
+swiftdpo_status
+swiftdpo_fused_linear_dpo_loss_f16(const swiftdpo_linear_head_half *policy, const swiftdpo_linear_head_half *ref,
+                                   const swiftdpo_logps_options *options, const swiftdpo_fused_options *fused,
+                                   const swiftdpo_pairs_f64 *pairs, const swiftdpo_dpo_options *loss_options,
+                                   const swiftdpo_pair_results_f64 *results,
+                                   const swiftdpo_fused_results_half *fused_results, swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_fused_linear_unpaired_loss_f32(
+    const swiftdpo_linear_head_f32 *policy, const swiftdpo_linear_head_f32 *ref, const swiftdpo_logps_options *options,
+    const swiftdpo_fused_options *fused, const swiftdpo_unpaired_f64 *unpaired,
+    const swiftdpo_unpaired_options *loss_options, const swiftdpo_unpaired_results_f64 *results,
+    const swiftdpo_fused_results_f32 *fused_results, swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_fused_linear_unpaired_loss_bf16(
+    const swiftdpo_linear_head_half *policy, const swiftdpo_linear_head_half *ref,
+    const swiftdpo_logps_options *options, const swiftdpo_fused_options *fused, const swiftdpo_unpaired_f64 *unpaired,
+    const swiftdpo_unpaired_options *loss_options, const swiftdpo_unpaired_results_f64 *results,
+    const swiftdpo_fused_results_half *fused_results, swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_fused_linear_unpaired_loss_f16(
+    const swiftdpo_linear_head_half *policy, const swiftdpo_linear_head_half *ref,
+    const swiftdpo_logps_options *options, const swiftdpo_fused_options *fused, const swiftdpo_unpaired_f64 *unpaired,
+    const swiftdpo_unpaired_options *loss_options, const swiftdpo_unpaired_results_f64 *results,
+    const swiftdpo_fused_results_half *fused_results, swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_fused_linear_plackett_luce_loss_f32(
+    const swiftdpo_linear_head_f32 *policy, const swiftdpo_linear_head_f32 *ref, const swiftdpo_logps_options *options,
+    const swiftdpo_fused_options *fused, const swiftdpo_rankings_f64 *rankings,
+    const swiftdpo_plackett_luce_options *loss_options, const swiftdpo_ranking_results_f64 *results,
+    const swiftdpo_fused_results_f32 *fused_results, swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_fused_linear_plackett_luce_loss_bf16(
+    const swiftdpo_linear_head_half *policy, const swiftdpo_linear_head_half *ref,
+    const swiftdpo_logps_options *options, const swiftdpo_fused_options *fused, const swiftdpo_rankings_f64 *rankings,
+    const swiftdpo_plackett_luce_options *loss_options, const swiftdpo_ranking_results_f64 *results,
+    const swiftdpo_fused_results_half *fused_results, swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_fused_linear_plackett_luce_loss_f16(
+    const swiftdpo_linear_head_half *policy, const swiftdpo_linear_head_half *ref,
+    const swiftdpo_logps_options *options, const swiftdpo_fused_options *fused, const swiftdpo_rankings_f64 *rankings,
+    const swiftdpo_plackett_luce_options *loss_options, const swiftdpo_ranking_results_f64 *results,
+    const swiftdpo_fused_results_half *fused_results, swiftdpo_culprit *culprit);
+
+/** The BLAS in use. */
+typedef struct swiftdpo_blas {
+  size_t struct_size;    /**< sizeof(swiftdpo_blas), set by the caller. */
+  const char *path;      /**< The file that was loaded; NULL: none was found. */
+  const char *function;  /**< Its matrix product, such as "cblas_sgemm" or "scipy_cblas_sgemm64_". */
+  int32_t integer_bits;  /**< Of its sizes: 32 or 64. */
+  int32_t has_bf16_gemm; /**< 1: it multiplies bf16 by itself. */
+} swiftdpo_blas;
+
+#define SWIFTDPO_BLAS_INIT {sizeof(swiftdpo_blas), NULL, NULL, 0, 0}
+
+/**
+ * Takes the matrix products from the shared library `path` from now on, instead of the one that is looked for at the
+ * first call that needs one: what the environment's SWIFTDPO_BLAS names and nothing else; or, where that is not set, a
+ * cblas_sgemm that the process has loaded already, OpenBLAS, MKL, BLIS, NVPL, Accelerate. The library needs cblas_sgemm,
+ * or one of its names with the prefix scipy_ or a suffix for 64-bit integers. Calls that have begun keep theirs.
+ * @param path as dlopen takes it; NULL: look again.
+ */
+swiftdpo_status swiftdpo_use_blas(const char *path, swiftdpo_culprit *culprit);
+
+/** Fills *blas, after looking for one if need be: SWIFTDPO_ERROR_BLAS if there is none. The strings are static. */
+swiftdpo_status swiftdpo_blas_info(swiftdpo_blas *blas);
 
 /* ------------------------------------------------------------------------------------------------------------------
  * Divergences between distributions over listed outcomes

@@ -18,10 +18,11 @@ public func swiftdpo_dpo_loss_f64(
   answer(culprit) { () throws(Fault) in try dpoLoss(.f64, form(pairs), options, form(results)) }
 }
 
+/// - Parameter checksOnly: leave the results alone, but refuse what would be refused.
 @_optimize(speed)
-private func dpoLoss(
+func dpoLoss(
   _ type: ElementType, _ pairs: UnsafePointer<swiftdpo_pairs_f64>?, _ options: UnsafePointer<swiftdpo_dpo_options>?,
-  _ results: UnsafePointer<swiftdpo_pair_results_f64>?
+  _ results: UnsafePointer<swiftdpo_pair_results_f64>?, checksOnly: Bool = false
 ) throws(Fault) {
   let pairs = try read(pairs, "pairs")
   let options = try readOptional(options, "options")
@@ -70,10 +71,11 @@ private func dpoLoss(
   job.scale = scale
 
   if Mixture.isNeeded(pairs, options, results) {
-    try mixtureLoss(pairs, options, results, &job, &ledger, loss, refuseNonfinite)
+    try mixtureLoss(pairs, options, results, &job, &ledger, loss, refuseNonfinite, checksOnly)
   } else {
     try checkParameters(options)
     try checkArrays(job, refuseNonfinite)
+    if checksOnly { return }
     let sum = sumInChunks(count, &job)
     loss?.pointee = reduced(sum, scale)
   }
@@ -83,11 +85,13 @@ private func dpoLoss(
 @inline(never)
 private func mixtureLoss(
   _ pairs: swiftdpo_pairs_f64, _ options: swiftdpo_dpo_options, _ results: swiftdpo_pair_results_f64,
-  _ job: inout PairwiseJob, _ ledger: inout Ledger, _ loss: UnsafeMutablePointer<Double>?, _ refuseNonfinite: Bool
+  _ job: inout PairwiseJob, _ ledger: inout Ledger, _ loss: UnsafeMutablePointer<Double>?, _ refuseNonfinite: Bool,
+  _ checksOnly: Bool
 ) throws(Fault) {
   let mixture = try Mixture(pairs, options, results, &job, &ledger)
   defer { mixture.free() }
   try checkArrays(job, refuseNonfinite)
+  if checksOnly { return }
   if mixture.isSigmoidAlone {
     let sum = sumInChunks(job.count, &job)
     loss?.pointee = reduced(sum, job.scale)

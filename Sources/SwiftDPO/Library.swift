@@ -71,6 +71,9 @@ private func rule(behind status: swiftdpo_status) -> StaticString {
   case SWIFTDPO_ERROR_CALLBACK: "a callback must return 0"
   case SWIFTDPO_ERROR_BOUND: "a reward must not exceed the bound of its prompt"
   case SWIFTDPO_ERROR_OUT_OF_MEMORY: "temporary memory could not be had"
+  case SWIFTDPO_ERROR_BLAS:
+    "matrix products need a BLAS with cblas_sgemm: install OpenBLAS, or name one (SWIFTDPO_BLAS, swiftdpo_use_blas)"
+  case SWIFTDPO_ERROR_WORKSPACE: "workspace_size must be at least what swiftdpo_fused_linear_workspace says"
   default: "unknown status"
   }
 }

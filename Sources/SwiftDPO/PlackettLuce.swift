@@ -34,9 +34,11 @@ public func swiftdpo_plackett_luce_loss_f16(
   answer(culprit) { () throws(Fault) in try plackettLuceLoss(.f16, form(rankings), options, form(results)) }
 }
 
-private func plackettLuceLoss(
+/// - Parameter checksOnly: leave the results alone, but refuse what would be refused.
+func plackettLuceLoss(
   _ type: ElementType, _ rankings: UnsafePointer<swiftdpo_rankings_f64>?,
-  _ options: UnsafePointer<swiftdpo_plackett_luce_options>?, _ results: UnsafePointer<swiftdpo_ranking_results_f64>?
+  _ options: UnsafePointer<swiftdpo_plackett_luce_options>?, _ results: UnsafePointer<swiftdpo_ranking_results_f64>?,
+  checksOnly: Bool = false
 ) throws(Fault) {
   let rankings = try read(rankings, "rankings")
   let options = try readOptional(options, "options")
@@ -108,6 +110,8 @@ private func plackettLuceLoss(
     try checkFinite(job.policy, type, items, "policy_logps")
     try checkFinite(job.reference, type, items, "ref_logps")
   }
+
+  if checksOnly { return }
 
   job.beta = options.beta
   job.scale = scale

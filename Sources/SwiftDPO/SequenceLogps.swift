@@ -129,6 +129,19 @@ struct LogpsTargets {
     rowFlags = try ledger.result(results.row_flags, batch.rows, "row_flags")
   }
 
+  /// For the library's own use: sequences' log-probabilities and numbers of tokens alone.
+  init(logps: UnsafeMutablePointer<Double>, numTokens: UnsafeMutablePointer<Int64>?) {
+    self.logps = logps
+    self.numTokens = numTokens
+    tokenLogps = nil
+    logNormalizers = nil
+    entropies = nil
+    logSumSquares = nil
+    meanLogits = nil
+    topOne = nil
+    rowFlags = nil
+  }
+
   /// Whether a result asks for more than a row's sum.
   var wantsAll: Bool { entropies != nil || logSumSquares != nil || meanLogits != nil }
 
@@ -137,28 +150,32 @@ struct LogpsTargets {
   func store(_ batch: LogitsBatch, _ plan: UnsafePointer<PlannedRow>, _ rows: UnsafePointer<ScoredRow>) {
     // Without rows there may be any number of sequences.
     if batch.rows == 0 && logps == nil && numTokens == nil { return }
-    for sequence in 0..<batch.sequences {
-      var sum = ScalarSum()
-      var tokens = 0
-      for row in batch.rows(of: sequence) {
-        let counts = plan[row].label >= 0
-        let logp = counts ? rows[row].logp : 0
-        if counts {
-          // A token of weight 0 adds nothing, even where its probability is 0.
-          if plan[row].weight != 0 { sum.add(plan[row].weight * logp) }
-          tokens += 1
-        }
-        tokenLogps?[row] = logp
-        logNormalizers?[row] = counts ? rows[row].logNormalizer : 0
-        entropies?[row] = counts ? rows[row].entropy : 0
-        logSumSquares?[row] = counts ? rows[row].logSumSquares : 0
-        meanLogits?[row] = counts ? rows[row].statistics.total / Double(batch.vocabulary) : 0
-        topOne?[row] = counts && rows[row].labelLogit >= rows[row].statistics.base ? 1 : 0
-        rowFlags?[row] = counts ? UInt8(truncatingIfNeeded: rows[row].flag.rawValue) : 0
+    for sequence in 0..<batch.sequences { store(sequence, batch, plan, rows) }
+  }
+
+  func store(
+    _ sequence: Int, _ batch: LogitsBatch, _ plan: UnsafePointer<PlannedRow>, _ rows: UnsafePointer<ScoredRow>
+  ) {
+    var sum = ScalarSum()
+    var tokens = 0
+    for row in batch.rows(of: sequence) {
+      let counts = plan[row].label >= 0
+      let logp = counts ? rows[row].logp : 0
+      if counts {
+        // A token of weight 0 adds nothing, even where its probability is 0.
+        if plan[row].weight != 0 { sum.add(plan[row].weight * logp) }
+        tokens += 1
       }
-      logps?[sequence] = batch.average && tokens > 0 ? sum.value / Double(tokens) : sum.value
-      numTokens?[sequence] = Int64(tokens)
+      tokenLogps?[row] = logp
+      logNormalizers?[row] = counts ? rows[row].logNormalizer : 0
+      entropies?[row] = counts ? rows[row].entropy : 0
+      logSumSquares?[row] = counts ? rows[row].logSumSquares : 0
+      meanLogits?[row] = counts ? rows[row].statistics.total / Double(batch.vocabulary) : 0
+      topOne?[row] = counts && rows[row].labelLogit >= rows[row].statistics.base ? 1 : 0
+      rowFlags?[row] = counts ? UInt8(truncatingIfNeeded: rows[row].flag.rawValue) : 0
     }
+    logps?[sequence] = batch.average && tokens > 0 ? sum.value / Double(tokens) : sum.value
+    numTokens?[sequence] = Int64(tokens)
   }
 }
 

@@ -18,9 +18,11 @@ public func swiftdpo_unpaired_loss_f64(
   answer(culprit) { () throws(Fault) in try unpairedLoss(.f64, form(unpaired), options, form(results)) }
 }
 
-private func unpairedLoss(
+/// - Parameter checksOnly: leave the results alone, but refuse what would be refused.
+func unpairedLoss(
   _ type: ElementType, _ unpaired: UnsafePointer<swiftdpo_unpaired_f64>?,
-  _ options: UnsafePointer<swiftdpo_unpaired_options>?, _ results: UnsafePointer<swiftdpo_unpaired_results_f64>?
+  _ options: UnsafePointer<swiftdpo_unpaired_options>?, _ results: UnsafePointer<swiftdpo_unpaired_results_f64>?,
+  checksOnly: Bool = false
 ) throws(Fault) {
   let unpaired = try read(unpaired, "unpaired")
   let options = try readOptional(options, "options")
@@ -65,6 +67,8 @@ private func unpairedLoss(
     try checkFinite(job.policy, type, count, "policy_logps")
     try checkFinite(job.reference, type, count, "ref_logps")
   }
+
+  if checksOnly { return }
 
   job.beta = options.beta
   job.desirableWeight = options.desirable_weight

@@ -62,7 +62,7 @@ private func vocabularyShard(
 }
 
 /// max l, sum exp(l - max) and the label's logit (NaN if absent) of one row of a shard.
-private struct ShardRow {
+struct ShardRow {
   var maximum = -Double.infinity
   var sum = 0.0
   var labelLogit = Double.nan
@@ -97,7 +97,7 @@ private struct ShardRow {
 }
 
 /// The checked buffers of swiftdpo_shard_statistics.
-private struct ShardStatistics {
+struct ShardStatistics {
   let maxima: UnsafeMutablePointer<Double>
   let sums: UnsafeMutablePointer<Double>
   let labelLogits: UnsafeMutablePointer<Double>

@@ -34,6 +34,26 @@ void platform_parallel(size_t tasks, int threads, void (*body)(void *context, si
 #define PLATFORM_MEMORY 59392
 void platform_with_memory(void (*body)(void *context, void *memory), void *context);
 
+// A BLAS. Those that were found live as long as the process.
+typedef struct platform_blas {
+  const char *path;     // of its file
+  const char *function; // the name of `gemm`
+  void *gemm;
+  void *bf16_gemm;  // NULL: it has none
+  int integer_bits; // of its sizes
+} platform_blas;
+
+// The one in use, after looking for one if need be; NULL: there is none. Safe from any thread.
+const platform_blas *platform_current_blas(void);
+
+// Takes the one at `path` from now on; NULL: looks for one. NULL if there is none: then the last one stays.
+const platform_blas *platform_use_blas(const char *path);
+
+// c = op(a) op(b) + beta c, row-major; a and b of bf16 if so said, else of f32.
+void platform_multiply(const platform_blas *blas, int bf16, int transpose_a, int transpose_b, size_t m, size_t n,
+                       size_t k, const void *a, size_t lda, const void *b, size_t ldb, float beta, float *c,
+                       size_t ldc);
+
 enum platform_isa { platform_isa_baseline = 0, platform_isa_avx2 = 1, platform_isa_avx512 = 2 };
 
 #if defined(__x86_64__)

@@ -1,0 +1,119 @@
+// The matrix products of a BLAS that is found when the process runs: no build of this library needs one.
+#define _GNU_SOURCE // dladdr, RTLD_DEFAULT
+#include <dlfcn.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "platform.h"
+
+enum { row_major = 101, plain = 111, transposed = 112 };
+
+// Two builds of every BLAS are about: sizes in 32 bits, and in 64.
+typedef void gemm_32(int layout, int transpose_a, int transpose_b, int m, int n, int k, float alpha, const void *a,
+                     int lda, const void *b, int ldb, float beta, float *c, int ldc);
+typedef void gemm_64(int layout, int transpose_a, int transpose_b, int64_t m, int64_t n, int64_t k, float alpha,
+                     const void *a, int64_t lda, const void *b, int64_t ldb, float beta, float *c, int64_t ldc);
+
+typedef struct name {
+  const char *gemm;
+  const char *bf16_gemm;
+  int integer_bits;
+} name;
+
+// MKL and OpenBLAS call their products of bf16 differently, and mean the same by the arguments.
+static const name names[] = {
+    {"cblas_sgemm", "cblas_sbgemm", 32},
+    {"cblas_sgemm", "cblas_gemm_bf16bf16f32", 32},
+    {"cblas_sgemm64_", "cblas_sbgemm64_", 64},
+    {"cblas_sgemm_64", "cblas_gemm_bf16bf16f32_64", 64},
+    {"scipy_cblas_sgemm", "scipy_cblas_sbgemm", 32},
+    {"scipy_cblas_sgemm64_", "scipy_cblas_sbgemm64_", 64},
+};
+
+static const char *const libraries[] = {
+    "libopenblas.so.0",
+    "libmkl_rt.so.2",
+    "libmkl_rt.so",
+    "libblis.so.4",
+    "libnvpl_blas_lp64_gomp.so.0",
+    "libopenblas.so",
+    "libblis.so",
+    "/System/Library/Frameworks/Accelerate.framework/Accelerate",
+};
+
+static _Atomic(const platform_blas *) current;
+
+// OpenBLAS may be built for 64-bit integers without a suffix to its names. It says so.
+static int has_long_integers(void *library) {
+  char *(*const config)(void) = (char *(*)(void))dlsym(library, "openblas_get_config");
+  return config && strstr(config(), "USE64BITINT");
+}
+
+// What a library offers, or NULL. It stays loaded: calls may be at work in it.
+static const platform_blas *offer_of(void *library) {
+  const name *found = NULL;
+  platform_blas offer = {NULL, NULL, NULL, NULL, 0};
+  for (size_t i = 0; i < sizeof names / sizeof *names && !offer.bf16_gemm; i++) {
+    void *gemm = dlsym(library, names[i].gemm);
+    if (!gemm || (found && strcmp(found->gemm, names[i].gemm) != 0))
+      continue;
+    found = &names[i];
+    offer.gemm = gemm;
+    offer.bf16_gemm = dlsym(library, names[i].bf16_gemm);
+  }
+  if (!found)
+    return NULL;
+  offer.function = found->gemm;
+  offer.integer_bits = found->integer_bits == 64 || has_long_integers(library) ? 64 : 32;
+  Dl_info where;
+  offer.path = strdup(dladdr(offer.gemm, &where) && where.dli_fname ? where.dli_fname : "");
+  platform_blas *made = malloc(sizeof *made);
+  if (!made || !offer.path) {
+    free(made);
+    free((void *)offer.path);
+    return NULL;
+  }
+  *made = offer;
+  return made;
+}
+
+static const platform_blas *offer_of_file(const char *path) {
+  void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  return library ? offer_of(library) : NULL;
+}
+
+static const platform_blas *look(void) {
+  const char *wish = getenv("SWIFTDPO_BLAS");
+  if (wish && *wish)
+    return offer_of_file(wish);
+  const platform_blas *found = offer_of(RTLD_DEFAULT);
+  for (size_t i = 0; i < sizeof libraries / sizeof *libraries && !found; i++)
+    found = offer_of_file(libraries[i]);
+  return found;
+}
+
+const platform_blas *platform_use_blas(const char *path) {
+  const platform_blas *found = path ? offer_of_file(path) : look();
+  if (found)
+    atomic_store(&current, found);
+  return found;
+}
+
+const platform_blas *platform_current_blas(void) {
+  const platform_blas *known = atomic_load(&current);
+  return known ? known : platform_use_blas(NULL);
+}
+
+void platform_multiply(const platform_blas *blas, int bf16, int transpose_a, int transpose_b, size_t m, size_t n,
+                       size_t k, const void *a, size_t lda, const void *b, size_t ldb, float beta, float *c,
+                       size_t ldc) {
+  void *const function = bf16 ? blas->bf16_gemm : blas->gemm;
+  const int op_a = transpose_a ? transposed : plain, op_b = transpose_b ? transposed : plain;
+  if (blas->integer_bits == 64)
+    ((gemm_64 *)function)(row_major, op_a, op_b, (int64_t)m, (int64_t)n, (int64_t)k, 1, a, (int64_t)lda, b,
+                          (int64_t)ldb, beta, c, (int64_t)ldc);
+  else
+    ((gemm_32 *)function)(row_major, op_a, op_b, (int)m, (int)n, (int)k, 1, a, (int)lda, b, (int)ldb, beta, c,
+                          (int)ldc);
+}

@@ -1,0 +1,365 @@
+import CPlatform
+import CSwiftDPO
+import Elementary
+import Preference
+
+/// What every call over a head begins with: the checked head, its batch, and how it is to be multiplied.
+struct FusedCall {
+  let batch: LogitsBatch
+  let head: LinearHead
+  let shape: TileShape
+  private let product: MatrixProduct
+  private let workspaceSize: Int
+  private let givenWorkspace: UnsafeMutableRawPointer?
+
+  init(
+    _ head: UnsafePointer<swiftdpo_linear_head_f32>?, _ type: ElementType,
+    _ options: UnsafePointer<swiftdpo_logps_options>?,
+    _ fused: UnsafePointer<swiftdpo_fused_options>?, _ ledger: inout Ledger
+  ) throws(Fault) {
+    let source = try read(head, "head")
+    let fused = try readOptional(fused, "fused")
+    batch = try LogitsBatch(source, options, &ledger)
+    self.head = try LinearHead(source, type, batch, &ledger)
+    shape = TileShape(vocabulary: batch.vocabulary, width: self.head.width)
+    product = try MatrixProduct(fused)
+    workspaceSize = try SwiftDPO.product(fused.workspace_size, 1, "workspace_size")
+    givenWorkspace = try ledger.result(
+      fused.workspace?.assumingMemoryBound(to: UInt8.self), workspaceSize, "workspace"
+    ).map { UnsafeMutableRawPointer($0) }
+    try require(Int(bitPattern: givenWorkspace) % 64 == 0, SWIFTDPO_ERROR_MISALIGNED, "workspace")
+  }
+
+  /// The reference's head over the same batch, in the same workspace.
+  init(reference: UnsafePointer<swiftdpo_linear_head_f32>?, of policy: FusedCall, _ ledger: inout Ledger) throws(Fault)
+  {
+    batch = policy.batch
+    head = try LinearHead(
+      try read(reference, "ref"), policy.head.type, batch, isReference: true, &ledger)
+    shape = TileShape(vocabulary: batch.vocabulary, width: head.width)
+    product = policy.product
+    workspaceSize = policy.workspaceSize
+    givenWorkspace = policy.givenWorkspace
+  }
+
+  /// The head with its rows planned and its workspace at hand, to be ended by its owner.
+  func begin(_ groups: Groups, absentLabels: Bool = false) throws(Fault) -> FusedHead {
+    let plan = try RowPlan(batch, shape, groups, absentLabels: absentLabels)
+    do throws(Fault) {
+      let space = try Workspace(self, rows: plan.count)
+      try require(workspaceSize >= space.least, SWIFTDPO_ERROR_WORKSPACE, "workspace_size")
+      let size = min(workspaceSize, space.most)
+      // Memory of one's own begins at a multiple of 64, too.
+      let own = try Scratch<UInt8>(givenWorkspace == nil ? size + 64 : 0, "workspace_size")
+      let aligned = UnsafeMutableRawPointer(own.values) + (64 - Int(bitPattern: own.values) % 64) % 64
+      return FusedHead(
+        head: head, batch: batch, plan: plan, shape: shape, product: product, space: space,
+        memory: givenWorkspace ?? aligned, own: own, capacity: size - space.tiles)
+    } catch {
+      plan.free()
+      throw error
+    }
+  }
+
+  fileprivate var takesBF16: Bool { product.takesBF16 }
+}
+
+extension Workspace {
+  fileprivate init(_ call: FusedCall, rows: Int) throws(Fault) {
+    try self.init(
+      call.shape, width: call.head.width, call.head.type, takesBF16: call.takesBF16, vocabulary: call.batch.vocabulary,
+      rows: rows)
+  }
+}
+
+extension FusedHead {
+  /// The log-normalizers and labels' logits of chunks. Refuses those that come to nothing.
+  func scoreAll(
+    _ scored: UnsafeMutablePointer<ScoredRow>, all: Bool, keepIn keeper: UnsafeMutablePointer<Float>?
+  ) throws(Fault) {
+    let chunks = 0..<plan.chunkCount
+    for chunk in chunks { score(chunk, scored, all: all, keepIn: kept(keeper, chunk, chunks)) }
+    if !batch.refuseNonfinite { return }
+    for row in plan.rows where !scored[row].logNormalizer.isFinite { throw head.overflow(row) }
+  }
+
+  /// d loss / d log-probability of the label of each of a sequence's rows.
+  func weigh(_ sequence: Int, _ gradLogp: Double, _ factors: UnsafeMutablePointer<Double>) {
+    let rows = batch.rows(of: sequence)
+    var tokens = 0
+    for row in rows where plan.planned.values[row].label >= 0 { tokens += 1 }
+    let gradient = batch.average && tokens > 0 ? gradLogp / Double(tokens) : gradLogp
+    for row in rows { factors[row] = plan.planned.values[row].weight * gradient }
+  }
+}
+
+// MARK: The two-call form
+
+private func fusedLogps(
+  _ head: UnsafePointer<swiftdpo_linear_head_f32>?, _ type: ElementType,
+  _ options: UnsafePointer<swiftdpo_logps_options>?,
+  _ fused: UnsafePointer<swiftdpo_fused_options>?, _ results: UnsafePointer<swiftdpo_logps_results>?
+) throws(Fault) {
+  let results = try read(results, "results")
+  var ledger = Ledger()
+  let call = try FusedCall(head, type, options, fused, &ledger)
+  let batch = call.batch
+  try require(batch.vocabularyStart == 0, SWIFTDPO_ERROR_COUNT, "vocab_start")
+  let targets = try LogpsTargets(results, batch, &ledger)
+  let scored = try Scratch<ScoredRow>(batch.rows, "num_sequences")
+  defer { scored.free() }
+  let fused = try call.begin(.single)
+  defer { fused.end() }
+  if batch.refuseNonfinite { _ = try fused.head.checkFinite(batch, fused.plan.rows) }
+  try fused.scoreAll(scored.values, all: targets.wantsAll, keepIn: nil)
+  targets.store(batch, fused.plan.planned.values, scored.values)
+}
+
+private func fusedShard(
+  _ head: UnsafePointer<swiftdpo_linear_head_f32>?, _ type: ElementType,
+  _ options: UnsafePointer<swiftdpo_logps_options>?,
+  _ fused: UnsafePointer<swiftdpo_fused_options>?, _ results: UnsafePointer<swiftdpo_shard_statistics>?
+) throws(Fault) {
+  let results = try read(results, "results")
+  var ledger = Ledger()
+  let call = try FusedCall(head, type, options, fused, &ledger)
+  let batch = call.batch
+  let shard = try ShardStatistics(results, batch.rows, &ledger)
+  let scored = try Scratch<ScoredRow>(batch.rows, "num_sequences")
+  defer { scored.free() }
+  let fused = try call.begin(.single, absentLabels: true)
+  defer { fused.end() }
+  if batch.refuseNonfinite { _ = try fused.head.checkFinite(batch, fused.plan.rows) }
+  for chunk in 0..<fused.plan.chunkCount { fused.score(chunk, scored.values, all: false, keepIn: nil) }
+  if batch.refuseNonfinite {
+    for row in fused.plan.rows where !(scored.values[row].statistics.sum.isFinite) { throw fused.head.overflow(row) }
+  }
+  for row in 0..<batch.rows {
+    let statistics = scored.values[row].statistics
+    let counts = fused.plan.planned.values[row].label >= 0
+    let isEmpty = !counts || statistics.sum == 0
+    shard[row] = ShardRow(
+      maximum: isEmpty ? -.infinity : statistics.base, sum: isEmpty ? 0 : statistics.sum,
+      labelLogit: counts ? scored.values[row].labelLogit : .nan)
+  }
+}
+
+private func fusedBackward(
+  _ head: UnsafePointer<swiftdpo_linear_head_f32>?, _ type: ElementType,
+  _ options: UnsafePointer<swiftdpo_logps_options>?,
+  _ fused: UnsafePointer<swiftdpo_fused_options>?, _ gradLogps: UnsafePointer<Double>?,
+  _ logNormalizers: UnsafePointer<Double>?, _ gradients: UnsafePointer<swiftdpo_linear_gradients_f32>?
+) throws(Fault) {
+  let gradients = try read(gradients, "gradients")
+  var ledger = Ledger()
+  let call = try FusedCall(head, type, options, fused, &ledger)
+  let batch = call.batch
+  let gradLogps = try ledger.input(gradLogps, batch.sequences, "grad_logps")
+  let normalizers = try ledger.optionalInput(logNormalizers, batch.rows, "log_normalizers")
+  let isShard = batch.vocabularyStart > 0
+  try require(normalizers != nil || !isShard || batch.rows == 0, SWIFTDPO_ERROR_NULL_POINTER, "log_normalizers")
+  let targets = try HeadGradients(gradients, call.head, batch, &ledger)
+  if batch.refuseNonfinite {
+    try checkFinite(gradLogps, .f64, batch.sequences, "grad_logps")
+    try checkFinite(normalizers, .f64, batch.rows, "log_normalizers")
+  }
+
+  let factors = try Scratch<Double>(batch.rows, "num_sequences")
+  defer { factors.free() }
+  let scored = try Scratch<ScoredRow>(normalizers == nil ? batch.rows : 0, "num_sequences")
+  defer { scored.free() }
+  let fused = try call.begin(.single, absentLabels: normalizers != nil)
+  defer { fused.end() }
+  if batch.refuseNonfinite { _ = try fused.head.checkFinite(batch, fused.plan.rows) }
+  let chunks = 0..<fused.plan.chunkCount
+  let keeper = normalizers == nil ? fused.keeper(chunks) : nil
+  if normalizers == nil { try fused.scoreAll(scored.values, all: false, keepIn: keeper) }
+  for sequence in 0..<batch.sequences { fused.weigh(sequence, gradLogps[sequence], factors.values) }
+  targets.clear(call.head, batch, fused.plan)
+  for chunk in chunks {
+    fused.differentiate(
+      chunk, kept: fused.kept(keeper, chunk, chunks),
+      normalizers: { row in normalizers.map { $0[row] } ?? scored.values[row].logNormalizer },
+      factors: factors.values, targets, isFirst: chunk == 0)
+  }
+}
+
+private func fusedWorkspace(
+  _ head: UnsafePointer<swiftdpo_linear_head_f32>?, _ type: ElementType,
+  _ options: UnsafePointer<swiftdpo_logps_options>?,
+  _ least: UnsafeMutablePointer<Int>?, _ most: UnsafeMutablePointer<Int>?
+) throws(Fault) {
+  let source = try read(head, "head")
+  var ledger = Ledger()
+  let batch = try LogitsBatch(source, options, &ledger)
+  let head = try LinearHead(source, type, batch, &ledger, readsMatrices: false)
+  let least = try ledger.result(least, 1, "least")
+  let most = try ledger.result(most, 1, "most")
+  let shape = TileShape(vocabulary: batch.vocabulary, width: head.width)
+  let plan = try RowPlan(batch, shape, .single, absentLabels: true)
+  defer { plan.free() }
+  let space = try Workspace(
+    shape, width: head.width, type, takesBF16: false, vocabulary: batch.vocabulary, rows: plan.count)
+  let rounded = try Workspace(
+    shape, width: head.width, type, takesBF16: true, vocabulary: batch.vocabulary, rows: plan.count)
+  least?.pointee = max(space.least, rounded.least)
+  most?.pointee = max(space.most, rounded.most)
+}
+
+@_cdecl("swiftdpo_fused_linear_logps_f32") @implementation
+public func swiftdpo_fused_linear_logps_f32(
+  _ head: UnsafePointer<swiftdpo_linear_head_f32>!, _ options: UnsafePointer<swiftdpo_logps_options>!,
+  _ fused: UnsafePointer<swiftdpo_fused_options>!, _ results: UnsafePointer<swiftdpo_logps_results>!,
+  _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
+) -> swiftdpo_status {
+  answer(culprit) { () throws(Fault) in try fusedLogps(form(head), .f32, options, fused, results) }
+}
+
+@_cdecl("swiftdpo_fused_linear_logps_bf16") @implementation
+public func swiftdpo_fused_linear_logps_bf16(
+  _ head: UnsafePointer<swiftdpo_linear_head_half>!, _ options: UnsafePointer<swiftdpo_logps_options>!,
+  _ fused: UnsafePointer<swiftdpo_fused_options>!, _ results: UnsafePointer<swiftdpo_logps_results>!,
+  _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
+) -> swiftdpo_status {
+  answer(culprit) { () throws(Fault) in try fusedLogps(form(head), .bf16, options, fused, results) }
+}
+
+@_cdecl("swiftdpo_fused_linear_logps_f16") @implementation
+public func swiftdpo_fused_linear_logps_f16(
+  _ head: UnsafePointer<swiftdpo_linear_head_half>!, _ options: UnsafePointer<swiftdpo_logps_options>!,
+  _ fused: UnsafePointer<swiftdpo_fused_options>!, _ results: UnsafePointer<swiftdpo_logps_results>!,
+  _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
+) -> swiftdpo_status {
+  answer(culprit) { () throws(Fault) in try fusedLogps(form(head), .f16, options, fused, results) }
+}
+
+@_cdecl("swiftdpo_fused_linear_logps_backward_f32") @implementation
+public func swiftdpo_fused_linear_logps_backward_f32(
+  _ head: UnsafePointer<swiftdpo_linear_head_f32>!, _ options: UnsafePointer<swiftdpo_logps_options>!,
+  _ fused: UnsafePointer<swiftdpo_fused_options>!, _ gradLogps: UnsafePointer<Double>!,
+  _ logNormalizers: UnsafePointer<Double>!, _ gradients: UnsafePointer<swiftdpo_linear_gradients_f32>!,
+  _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
+) -> swiftdpo_status {
+  answer(culprit) { () throws(Fault) in
+    try fusedBackward(
+      form(head), .f32, options, fused, gradLogps, logNormalizers, form(gradients))
+  }
+}
+
+@_cdecl("swiftdpo_fused_linear_logps_backward_bf16") @implementation
+public func swiftdpo_fused_linear_logps_backward_bf16(
+  _ head: UnsafePointer<swiftdpo_linear_head_half>!, _ options: UnsafePointer<swiftdpo_logps_options>!,
+  _ fused: UnsafePointer<swiftdpo_fused_options>!, _ gradLogps: UnsafePointer<Double>!,
+  _ logNormalizers: UnsafePointer<Double>!, _ gradients: UnsafePointer<swiftdpo_linear_gradients_half>!,
+  _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
+) -> swiftdpo_status {
+  answer(culprit) { () throws(Fault) in
+    try fusedBackward(
+      form(head), .bf16, options, fused, gradLogps, logNormalizers, form(gradients))
+  }
+}
+
+@_cdecl("swiftdpo_fused_linear_logps_backward_f16") @implementation
+public func swiftdpo_fused_linear_logps_backward_f16(
+  _ head: UnsafePointer<swiftdpo_linear_head_half>!, _ options: UnsafePointer<swiftdpo_logps_options>!,
+  _ fused: UnsafePointer<swiftdpo_fused_options>!, _ gradLogps: UnsafePointer<Double>!,
+  _ logNormalizers: UnsafePointer<Double>!, _ gradients: UnsafePointer<swiftdpo_linear_gradients_half>!,
+  _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
+) -> swiftdpo_status {
+  answer(culprit) { () throws(Fault) in
+    try fusedBackward(
+      form(head), .f16, options, fused, gradLogps, logNormalizers, form(gradients))
+  }
+}
+
+@_cdecl("swiftdpo_fused_linear_vocab_shard_f32") @implementation
+public func swiftdpo_fused_linear_vocab_shard_f32(
+  _ head: UnsafePointer<swiftdpo_linear_head_f32>!, _ options: UnsafePointer<swiftdpo_logps_options>!,
+  _ fused: UnsafePointer<swiftdpo_fused_options>!, _ results: UnsafePointer<swiftdpo_shard_statistics>!,
+  _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
+) -> swiftdpo_status {
+  answer(culprit) { () throws(Fault) in try fusedShard(form(head), .f32, options, fused, results) }
+}
+
+@_cdecl("swiftdpo_fused_linear_vocab_shard_bf16") @implementation
+public func swiftdpo_fused_linear_vocab_shard_bf16(
+  _ head: UnsafePointer<swiftdpo_linear_head_half>!, _ options: UnsafePointer<swiftdpo_logps_options>!,
+  _ fused: UnsafePointer<swiftdpo_fused_options>!, _ results: UnsafePointer<swiftdpo_shard_statistics>!,
+  _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
+) -> swiftdpo_status {
+  answer(culprit) { () throws(Fault) in try fusedShard(form(head), .bf16, options, fused, results) }
+}
+
+@_cdecl("swiftdpo_fused_linear_vocab_shard_f16") @implementation
+public func swiftdpo_fused_linear_vocab_shard_f16(
+  _ head: UnsafePointer<swiftdpo_linear_head_half>!, _ options: UnsafePointer<swiftdpo_logps_options>!,
+  _ fused: UnsafePointer<swiftdpo_fused_options>!, _ results: UnsafePointer<swiftdpo_shard_statistics>!,
+  _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
+) -> swiftdpo_status {
+  answer(culprit) { () throws(Fault) in try fusedShard(form(head), .f16, options, fused, results) }
+}
+
+@_cdecl("swiftdpo_fused_linear_workspace_f32") @implementation
+public func swiftdpo_fused_linear_workspace_f32(
+  _ head: UnsafePointer<swiftdpo_linear_head_f32>!, _ options: UnsafePointer<swiftdpo_logps_options>!,
+  _ least: UnsafeMutablePointer<Int>!, _ most: UnsafeMutablePointer<Int>!,
+  _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
+) -> swiftdpo_status {
+  answer(culprit) { () throws(Fault) in try fusedWorkspace(form(head), .f32, options, least, most) }
+}
+
+@_cdecl("swiftdpo_fused_linear_workspace_bf16") @implementation
+public func swiftdpo_fused_linear_workspace_bf16(
+  _ head: UnsafePointer<swiftdpo_linear_head_half>!, _ options: UnsafePointer<swiftdpo_logps_options>!,
+  _ least: UnsafeMutablePointer<Int>!, _ most: UnsafeMutablePointer<Int>!,
+  _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
+) -> swiftdpo_status {
+  answer(culprit) { () throws(Fault) in try fusedWorkspace(form(head), .bf16, options, least, most) }
+}
+
+@_cdecl("swiftdpo_fused_linear_workspace_f16") @implementation
+public func swiftdpo_fused_linear_workspace_f16(
+  _ head: UnsafePointer<swiftdpo_linear_head_half>!, _ options: UnsafePointer<swiftdpo_logps_options>!,
+  _ least: UnsafeMutablePointer<Int>!, _ most: UnsafeMutablePointer<Int>!,
+  _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
+) -> swiftdpo_status {
+  answer(culprit) { () throws(Fault) in try fusedWorkspace(form(head), .f16, options, least, most) }
+}
+
+// MARK: The structs
+
+extension swiftdpo_linear_head_f32: GrowableStruct { static var initial: Self { zeroed(Self()) } }
+extension swiftdpo_linear_head_half: GrowableStruct { static var initial: Self { zeroed(Self()) } }
+extension swiftdpo_linear_gradients_f32: GrowableStruct { static var initial: Self { zeroed(Self()) } }
+extension swiftdpo_linear_gradients_half: GrowableStruct { static var initial: Self { zeroed(Self()) } }
+
+extension swiftdpo_fused_options: GrowableStruct {
+  static var initial: Self {
+    var options = zeroed(Self())
+    options.workspace_size = 64 << 20
+    return options
+  }
+}
+
+@_cdecl("swiftdpo_linear_head_f32_init") @implementation
+public func swiftdpo_linear_head_f32_init(_ head: UnsafeMutablePointer<swiftdpo_linear_head_f32>!) { initialize(head) }
+
+@_cdecl("swiftdpo_linear_head_half_init") @implementation
+public func swiftdpo_linear_head_half_init(_ head: UnsafeMutablePointer<swiftdpo_linear_head_half>!) {
+  initialize(head)
+}
+
+@_cdecl("swiftdpo_linear_gradients_f32_init") @implementation
+public func swiftdpo_linear_gradients_f32_init(_ gradients: UnsafeMutablePointer<swiftdpo_linear_gradients_f32>!) {
+  initialize(gradients)
+}
+
+@_cdecl("swiftdpo_linear_gradients_half_init") @implementation
+public func swiftdpo_linear_gradients_half_init(_ gradients: UnsafeMutablePointer<swiftdpo_linear_gradients_half>!) {
+  initialize(gradients)
+}
+
+@_cdecl("swiftdpo_fused_options_init") @implementation
+public func swiftdpo_fused_options_init(_ options: UnsafeMutablePointer<swiftdpo_fused_options>!) {
+  initialize(options)
+}

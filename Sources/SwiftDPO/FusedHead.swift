@@ -1,0 +1,291 @@
+import CPlatform
+import CSwiftDPO
+import Elementary
+import Preference
+
+/// A head at work: logits made tile by tile, read, turned into their gradient, and multiplied away.
+///
+/// A chunk of rows passes over all tiles of the vocabulary; what is known of its rows is merged in their order. The
+/// products' shapes and order follow from the batch alone.
+struct FusedHead {
+  let head: LinearHead
+  let batch: LogitsBatch
+  let plan: RowPlan
+  let shape: TileShape
+  let product: MatrixProduct
+  let space: Workspace
+  let memory: UnsafeMutableRawPointer
+  /// The memory itself, unless it is the caller's.
+  let own: Scratch<UInt8>
+  /// Bytes for logits.
+  let capacity: Int
+
+  func end() {
+    own.free()
+    plan.free()
+  }
+
+  /// The type in which matrices are multiplied.
+  private var type: ElementType { head.type == .bf16 && product.takesBF16 ? .bf16 : .f32 }
+
+  private func chunkOfHidden() -> UnsafeMutableRawPointer { memory + space.hidden }
+
+  /// Gathers a chunk's rows of hidden states, in the type of the products.
+  private func gather(_ rows: UnsafeBufferPointer<Int>) {
+    let stride = head.width * type.stride
+    for index in rows.indices {
+      convert(head.row(rows[index]), head.type, chunkOfHidden() + index * stride, type, head.width)
+    }
+  }
+
+  /// A tile's rows of the weight, in the type of the products.
+  private func weight(_ columns: Range<Int>) -> MatrixProduct.Operand {
+    let source = head.weight + columns.lowerBound * head.width * head.type.stride
+    if head.type == type { return MatrixProduct.Operand(start: source, stride: head.width) }
+    convert(source, head.type, memory + space.weight, type, columns.count * head.width)
+    return MatrixProduct.Operand(start: UnsafeRawPointer(memory + space.weight), stride: head.width)
+  }
+
+  /// The logits of a chunk in a tile's columns, with the bias already where the product is added.
+  private func makeLogits(
+    _ rows: Int, _ columns: Range<Int>, _ weight: MatrixProduct.Operand, _ logits: UnsafeMutablePointer<Float>
+  ) {
+    if let bias = head.bias {
+      let start = bias + columns.lowerBound * head.type.stride
+      let line = memory + space.bias
+      convert(start, head.type, line, .f32, columns.count)
+      for row in 0..<rows { memcpy(logits + row * columns.count, line, 4 * columns.count) }
+    }
+    product(
+      rows, columns.count, head.width, type,
+      MatrixProduct.Operand(start: UnsafeRawPointer(chunkOfHidden()), stride: head.width),
+      MatrixProduct.Operand(start: weight.start, stride: weight.stride, transposed: true),
+      beta: head.bias == nil ? 0 : 1, logits, columns.count)
+  }
+
+  private func forEachRow(_ count: Int, _ columns: Int, _ body: (Int) -> Void) {
+    parallelRanges(count, grain: max(1, (1 << 16) / columns)) { range in for row in range { body(row) } }
+  }
+
+  // MARK: Forward
+
+  /// Logits of a chunk, tile by tile, and what they say of its rows. They are left in `kept`, if there is room.
+  func score(
+    _ chunk: Int, _ scored: UnsafeMutablePointer<ScoredRow>, all: Bool, keepIn kept: UnsafeMutablePointer<Float>?
+  ) {
+    let rows = plan.rows(of: chunk)
+    gather(rows)
+    for row in rows { scored[row] = ScoredRow() }
+    for tile in 0..<shape.count {
+      let columns = shape.columns(of: tile, batch.vocabulary)
+      let logits = kept.map { $0 + rows.count * columns.lowerBound } ?? tileOfLogits
+      makeLogits(rows.count, columns, weight(columns), logits)
+      forEachRow(rows.count, columns.count) { index in
+        let row = rows[index]
+        let line = UnsafeRawPointer(logits + index * columns.count)
+        scored[row].merge(kernels.rowStatistics(batch.form, line, columns.count, all))
+        let label = batch.column(plan.planned.values[row].label) - columns.lowerBound
+        if label >= 0 && label < columns.count { scored[row].labelLogit = kernels.logit(batch.form, line, label) }
+      }
+    }
+    for row in rows { scored[row].close() }
+  }
+
+  private var tileOfLogits: UnsafeMutablePointer<Float> {
+    (memory + space.tiles).assumingMemoryBound(to: Float.self)
+  }
+
+  /// Where the logits of chunks wait, each behind those before it; nil if there is no room for all of them.
+  func keeper(_ chunks: Range<Int>) -> UnsafeMutablePointer<Float>? {
+    let rows = plan.rows(before: chunks.upperBound) - plan.rows(before: chunks.lowerBound)
+    let (bytes, overflow) = rows.multipliedReportingOverflow(by: 4 * batch.vocabulary)
+    return !overflow && bytes <= capacity ? tileOfLogits : nil
+  }
+
+  func kept(_ keeper: UnsafeMutablePointer<Float>?, _ chunk: Int, _ chunks: Range<Int>) -> UnsafeMutablePointer<Float>?
+  {
+    keeper.map { $0 + (plan.rows(before: chunk) - plan.rows(before: chunks.lowerBound)) * batch.vocabulary }
+  }
+
+  // MARK: Backward
+
+  /// Adds a chunk's share of the gradients.
+  ///
+  /// - Parameters:
+  ///   - kept: the chunk's logits; nil: to be made again.
+  ///   - factors: d loss / d log-probability of each row's label.
+  ///   - isFirst: the sums begin here.
+  func differentiate(
+    _ chunk: Int, kept: UnsafeMutablePointer<Float>?, normalizers: (Int) -> Double,
+    factors: UnsafePointer<Double>, _ gradients: HeadGradients, isFirst: Bool
+  ) {
+    let rows = plan.rows(of: chunk)
+    gather(rows)
+    let hidden = MatrixProduct.Operand(start: UnsafeRawPointer(chunkOfHidden()), stride: head.width)
+    let gradHidden = (memory + space.gradHidden).assumingMemoryBound(to: Float.self)
+    let sum: Float = isFirst && !gradients.accumulates ? 0 : 1
+    for tile in 0..<shape.count {
+      let columns = shape.columns(of: tile, batch.vocabulary)
+      let logits = kept.map { $0 + rows.count * columns.lowerBound } ?? tileOfLogits
+      let needsWeight = kept == nil || gradients.hidden != nil
+      let weight = needsWeight ? weight(columns) : hidden
+      if kept == nil { makeLogits(rows.count, columns, weight, logits) }
+      forEachRow(rows.count, columns.count) { index in
+        let row = rows[index]
+        let line = UnsafeMutableRawPointer(logits + index * columns.count)
+        let label = batch.column(plan.planned.values[row].label) - columns.lowerBound
+        kernels.rowGradient(
+          batch.form,
+          GradientRow(
+            logits: line, gradient: line, count: columns.count,
+            label: label >= 0 && label < columns.count ? label : -1, logSumExp: normalizers(row),
+            weight: factors[row]))
+      }
+      let gradient = MatrixProduct.Operand(start: rounded(logits, rows.count * columns.count), stride: columns.count)
+      if gradients.hidden != nil {
+        product(
+          rows.count, head.width, columns.count, type, gradient, weight, beta: tile == 0 ? 0 : 1, gradHidden, head.width
+        )
+      }
+      var across = gradient
+      across.transposed = true
+      if let target = gradients.weight {
+        product(
+          columns.count, head.width, rows.count, type, across, hidden, beta: sum,
+          target + columns.lowerBound * head.width, head.width)
+      }
+      if let target = gradients.bias {
+        product(
+          1, columns.count, rows.count, type, ones(rows.count), gradient, beta: sum, target + columns.lowerBound,
+          columns.count)
+      }
+    }
+    if let target = gradients.hidden {
+      for index in rows.indices {
+        convert(
+          UnsafeRawPointer(gradHidden + index * head.width), .f32,
+          target + rows[index] * head.width * head.type.stride, head.type, head.width)
+      }
+    }
+  }
+
+  /// A tile of gradients in the type of the products.
+  private func rounded(_ gradients: UnsafeMutablePointer<Float>, _ count: Int) -> UnsafeRawPointer {
+    if type == .f32 { return UnsafeRawPointer(gradients) }
+    let target = memory + space.rounded
+    convert(UnsafeRawPointer(gradients), .f32, target, type, count)
+    return UnsafeRawPointer(target)
+  }
+
+  private func ones(_ count: Int) -> MatrixProduct.Operand {
+    let line = memory + space.ones
+    for index in 0..<count { type.store(1, line, index) }
+    return MatrixProduct.Operand(start: UnsafeRawPointer(line), stride: count)
+  }
+}
+
+/// Copies numbers from one type to another, rounding to nearest.
+private func convert(
+  _ source: UnsafeRawPointer, _ from: ElementType, _ target: UnsafeMutableRawPointer, _ to: ElementType, _ count: Int
+) {
+  if from == to {
+    memcpy(target, source, count * to.stride)
+    return
+  }
+  parallelRanges(count, grain: 1 << 16) { range in
+    var index = range.lowerBound
+    while index + 16 <= range.upperBound {
+      to.store16(from.load16(source, index), target, index)
+      index += 16
+    }
+    while index < range.upperBound {
+      to.store(from.load(source, index), target, index)
+      index += 1
+    }
+  }
+}
+
+extension ScoredRow {
+  /// Of no logits so far.
+  init() { self.init(labelLogit: .nan, maximum: -.greatestFiniteMagnitude, sum: 0) }
+
+  /// The statistics of further logits of the row. Tiles are merged in their order.
+  mutating func merge(_ other: RowStatistics) {
+    if other.sum == 0 && !other.base.isNaN {
+      // -inf throughout: nothing but its mean.
+      statistics.total += other.total
+      return
+    }
+    if statistics.sum == 0 && !statistics.base.isNaN {
+      let total = statistics.total
+      statistics = other
+      statistics.total += total
+      return
+    }
+    let raises = other.base > statistics.base
+    let base = raises ? other.base : statistics.base
+    statistics.rescale(to: base)
+    var other = other
+    other.rescale(to: base)
+    statistics.sum += other.sum
+    statistics.sumOfSquares += other.sumOfSquares
+    statistics.weightedSum += other.weightedSum
+    statistics.total += other.total
+  }
+
+  /// All logits of the row are merged.
+  mutating func close() {
+    let all = statistics
+    self = ScoredRow(labelLogit: labelLogit, maximum: all.base, sum: all.sum)
+    statistics = all
+  }
+}
+
+extension RowStatistics {
+  /// The same sums relative to another base.
+  fileprivate mutating func rescale(to base: Double) {
+    if base == self.base { return }
+    let distance = self.base - base
+    let factor = kernels.exp(distance)
+    weightedSum = factor == 0 ? 0 : factor * (weightedSum + distance * sum)
+    sumOfSquares *= factor * factor
+    sum *= factor
+    self.base = base
+  }
+}
+
+/// The checked buffers of swiftdpo_linear_gradients.
+struct HeadGradients {
+  var hidden: UnsafeMutableRawPointer?
+  var weight: UnsafeMutablePointer<Float>?
+  var bias: UnsafeMutablePointer<Float>?
+  var accumulates = false
+
+  /// None.
+  init() {}
+
+  init(
+    _ gradients: swiftdpo_linear_gradients_f32, _ head: LinearHead, _ batch: LogitsBatch, _ ledger: inout Ledger
+  ) throws(Fault) {
+    accumulates = try checkFlag(gradients.accumulate, "accumulate")
+    hidden = try ledger.result(
+      UnsafeMutableRawPointer(gradients.grad_hidden), head.type, product(batch.rows, head.width, "hidden_size"),
+      "grad_hidden")
+    weight = try ledger.result(gradients.grad_weight, batch.vocabulary * head.width, "grad_weight")
+    bias = try ledger.result(gradients.grad_bias, batch.vocabulary, "grad_bias")
+  }
+
+  var areNone: Bool { hidden == nil && weight == nil && bias == nil }
+
+  /// What rows that score nothing have; and all of it, where no row does.
+  func clear(_ head: LinearHead, _ batch: LogitsBatch, _ plan: RowPlan) {
+    let width = head.width * head.type.stride
+    if let hidden {
+      for row in 0..<batch.rows where plan.planned.values[row].label < 0 { memset(hidden + row * width, 0, width) }
+    }
+    if plan.count == 0 && !accumulates {
+      if let weight { memset(weight, 0, 4 * batch.vocabulary * head.width) }
+      if let bias { memset(bias, 0, 4 * batch.vocabulary) }
+    }
+  }
+}

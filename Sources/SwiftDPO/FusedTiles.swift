@@ -1,0 +1,191 @@
+import CPlatform
+import CSwiftDPO
+import Elementary
+import Preference
+
+/// Which sequences share a loss, so that their logits are best kept until it is known.
+enum Groups {
+  /// Each by itself.
+  case single
+  /// Sequence i and sequence i + count of 2 * count.
+  case pairs(Int)
+  /// So many in a row.
+  case runs(Int)
+  /// offsets[g] to offsets[g + 1].
+  case offsets(UnsafePointer<Int64>, Int)
+
+  func count(_ sequences: Int) -> Int {
+    switch self {
+    case .single: sequences
+    case .pairs(let count): count
+    case .runs(let length): sequences / length
+    case .offsets(_, let count): count
+    }
+  }
+
+  func forEachSequence(_ group: Int, _ body: (Int) -> Void) {
+    switch self {
+    case .single: body(group)
+    case .pairs(let count):
+      body(group)
+      body(group + count)
+    case .runs(let length): for item in 0..<length { body(group * length + item) }
+    case .offsets(let offsets, _): for item in Int(offsets[group])..<Int(offsets[group + 1]) { body(item) }
+    }
+  }
+}
+
+/// The shapes of the products. They follow from the batch alone, so that the workspace has no influence on the bits.
+struct TileShape {
+  /// At most so many rows of hidden states in one product, and so many entries of the vocabulary.
+  let rows: Int
+  let columns: Int
+  /// Tiles in a row.
+  let count: Int
+
+  /// As many rows as let a pair of some hundred tokens wait in 48 MiB for its loss, but enough for a product to be worth
+  /// packing the weight for; columns so that a tile of weights stays under 16 MiB in single precision.
+  init(vocabulary: Int, width: Int) {
+    let waiting = (48 << 20) / (4 * max(vocabulary, 1))
+    let limit = max(64, (4 << 20) / max(width, 1))
+    rows = min(limit, min(1024, max(384, waiting)))
+    let most = min(4096, max(256, (4 << 20) / max(width, 1)))
+    let tiles = max(1, (vocabulary + most - 1) / most)
+    let even = (vocabulary + tiles - 1) / tiles
+    columns = max(1, vocabulary < 16 ? vocabulary : (even + 15) & ~15)
+    count = max(1, (vocabulary + columns - 1) / columns)
+  }
+
+  func columns(of tile: Int, _ vocabulary: Int) -> Range<Int> {
+    let start = tile * columns
+    return start..<min(start + columns, vocabulary)
+  }
+}
+
+/// The rows that score a label, cut into chunks for the products and into blocks whose loss can be known at once.
+struct RowPlan {
+  let planned: Scratch<PlannedRow>
+  /// The scored rows, in the order of groups.
+  private let order: Scratch<Int>
+  private(set) var count = 0
+  /// Chunk c is rows chunks[c] up to chunks[c + 1] of the order; block b is chunks blocks[b] up to blocks[b + 1], and
+  /// groups firstGroups[b] up to firstGroups[b + 1].
+  private let chunks: Scratch<Int>
+  private let blocks: Scratch<Int>
+  private let firstGroups: Scratch<Int>
+  private(set) var chunkCount = 0
+  private(set) var blockCount = 0
+
+  init(
+    _ batch: LogitsBatch, _ shape: TileShape, _ groups: Groups, absentLabels: Bool = false
+  ) throws(Fault) {
+    let groupCount = groups.count(batch.sequences)
+    planned = try Scratch(batch.rows, "num_sequences")
+    order = try Scratch(batch.rows, "num_sequences")
+    chunks = try Scratch(batch.rows + groupCount + 2, "num_sequences")
+    blocks = try Scratch(groupCount + 2, "num_sequences")
+    firstGroups = try Scratch(groupCount + 2, "num_sequences")
+    do throws(Fault) { try batch.plan(planned.values, absentLabels: absentLabels) } catch {
+      free()
+      throw error
+    }
+
+    blocks.values[0] = 0
+    firstGroups.values[0] = 0
+    chunks.values[0] = 0
+    var start = 0
+    for group in 0..<groupCount {
+      let before = count
+      append(group, groups, batch)
+      // Groups that no longer fit begin the next block.
+      if before > start && count - start > shape.rows {
+        closeBlock(start..<before, shape, before: group)
+        start = before
+      }
+    }
+    closeBlock(start..<count, shape, before: groupCount)
+  }
+
+  private mutating func append(_ group: Int, _ groups: Groups, _ batch: LogitsBatch) {
+    groups.forEachSequence(group) { sequence in
+      for row in batch.rows(of: sequence) where planned.values[row].label >= 0 {
+        order.values[count] = row
+        count += 1
+      }
+    }
+  }
+
+  /// The rows of a block in as many even chunks as they need.
+  private mutating func closeBlock(_ rows: Range<Int>, _ shape: TileShape, before group: Int) {
+    let pieces = (rows.count + shape.rows - 1) / shape.rows
+    for piece in 0..<pieces {
+      chunkCount += 1
+      chunks.values[chunkCount] = rows.lowerBound + rows.count * (piece + 1) / pieces
+    }
+    blockCount += 1
+    blocks.values[blockCount] = chunkCount
+    firstGroups.values[blockCount] = group
+  }
+
+  func free() {
+    planned.free()
+    order.free()
+    chunks.free()
+    blocks.free()
+    firstGroups.free()
+  }
+
+  var rows: UnsafeBufferPointer<Int> { UnsafeBufferPointer(start: order.values, count: count) }
+
+  /// The scored rows of a chunk.
+  func rows(of chunk: Int) -> UnsafeBufferPointer<Int> {
+    let start = chunks.values[chunk]
+    return UnsafeBufferPointer(start: order.values + start, count: chunks.values[chunk + 1] - start)
+  }
+
+  func chunks(of block: Int) -> Range<Int> { blocks.values[block]..<blocks.values[block + 1] }
+
+  func groups(of block: Int) -> Range<Int> { firstGroups.values[block]..<firstGroups.values[block + 1] }
+
+  /// How many scored rows there are before a chunk.
+  func rows(before chunk: Int) -> Int { chunks.values[chunk] }
+}
+
+/// Temporary memory: a chunk of rows, what a tile of weights is widened to, and behind that tiles of logits.
+struct Workspace {
+  /// Offsets of the parts in bytes.
+  let hidden: Int
+  let gradHidden: Int
+  let weight: Int
+  let bias: Int
+  let ones: Int
+  let rounded: Int
+  let tiles: Int
+  /// With one tile, and with the logits of the largest block.
+  let least: Int
+  let most: Int
+
+  init(_ shape: TileShape, width: Int, _ type: ElementType, takesBF16: Bool, vocabulary: Int, rows: Int) throws(Fault) {
+    var end = 0
+    func part(_ count: Int, _ bytes: Int) -> Int {
+      let start = end
+      end = (start + count * bytes + 63) & ~63
+      return start
+    }
+    let rowsOfChunk = min(shape.rows, rows)
+    let widens = type != .f32 && !(type == .bf16 && takesBF16)
+    // Both factors are bounded by the shape of a tile: no product overflows.
+    hidden = part(rowsOfChunk * width, 4)
+    gradHidden = part(rowsOfChunk * width, 4)
+    weight = part(widens ? shape.columns * width : 0, 4)
+    bias = part(shape.columns, 4)
+    ones = part(rowsOfChunk, 4)
+    rounded = part(takesBF16 && type == .bf16 ? rowsOfChunk * shape.columns : 0, 2)
+    tiles = end
+    _ = part(rowsOfChunk * shape.columns, 4)
+    least = end
+    let logits = rows.multipliedReportingOverflow(by: 4 * vocabulary)
+    let all = tiles.addingReportingOverflow(logits.partialValue)
+    most = logits.overflow || all.overflow ? Int.max : max(least, all.partialValue)
+  }
+}
