@@ -5,7 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "old_glibc.h"
 #include "platform.h"
+
+// On systems before glibc 2.34 these are libdl's, which a program that loads libraries has. One that does not can name
+// the caller's product, and no library.
+#pragma weak dlopen
+#pragma weak dlsym
+#pragma weak dladdr
+OLD_GLIBC(dlopen);
+OLD_GLIBC(dlsym);
+OLD_GLIBC(dladdr);
 
 enum { row_major = 101, plain = 111, transposed = 112 };
 
@@ -94,6 +104,8 @@ static const platform_blas *look(void) {
 }
 
 const platform_blas *platform_use_blas(const char *path) {
+  if (!dlopen || !dlsym || !dladdr)
+    return NULL;
   const platform_blas *found = path ? offer_of_file(path) : look();
   if (found)
     atomic_store(&current, found);

@@ -67,4 +67,4 @@ public func swiftdpo_blas_info(_ blas: UnsafeMutablePointer<swiftdpo_blas>!) -> 
   }
 }
 
-extension swiftdpo_blas: GrowableStruct { static var initial: Self { zeroed(Self()) } }
+extension swiftdpo_blas: GrowableStruct {}

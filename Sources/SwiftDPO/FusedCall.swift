@@ -328,17 +328,13 @@ public func swiftdpo_fused_linear_workspace_f16(
 
 // MARK: The structs
 
-extension swiftdpo_linear_head_f32: GrowableStruct { static var initial: Self { zeroed(Self()) } }
-extension swiftdpo_linear_head_half: GrowableStruct { static var initial: Self { zeroed(Self()) } }
-extension swiftdpo_linear_gradients_f32: GrowableStruct { static var initial: Self { zeroed(Self()) } }
-extension swiftdpo_linear_gradients_half: GrowableStruct { static var initial: Self { zeroed(Self()) } }
+extension swiftdpo_linear_head_f32: GrowableStruct {}
+extension swiftdpo_linear_head_half: GrowableStruct {}
+extension swiftdpo_linear_gradients_f32: GrowableStruct {}
+extension swiftdpo_linear_gradients_half: GrowableStruct {}
 
 extension swiftdpo_fused_options: GrowableStruct {
-  static var initial: Self {
-    var options = zeroed(Self())
-    options.workspace_size = 64 << 20
-    return options
-  }
+  static func setDefaults(_ value: inout Self) { value.workspace_size = 64 << 20 }
 }
 
 @_cdecl("swiftdpo_linear_head_f32_init") @implementation

@@ -185,6 +185,7 @@ struct FusedHead {
 }
 
 /// Copies numbers from one type to another, rounding to nearest.
+@_optimize(speed)
 private func convert(
   _ source: UnsafeRawPointer, _ from: ElementType, _ target: UnsafeMutableRawPointer, _ to: ElementType, _ count: Int
 ) {

@@ -44,8 +44,9 @@ private enum Loss {
       }
       if given.chosen_lengths == nil { pairs.chosen_lengths = UnsafePointer(input.tokens) }
       if given.rejected_lengths == nil { pairs.rejected_lengths = UnsafePointer(input.tokens + given.count) }
-      var wanted = question == .gradient ? .initial : results
+      var wanted = results
       if question == .gradient {
+        initialize(&wanted)
         wanted.grad_policy_chosen_logps = input.gradient
         wanted.grad_policy_rejected_logps = input.gradient + given.count
       }
@@ -55,16 +56,22 @@ private enum Loss {
       var unpaired = given
       unpaired.policy_logps = UnsafePointer(input.logps)
       if let known = input.refLogps { unpaired.ref_logps = UnsafePointer(known) }
-      var wanted = question == .gradient ? .initial : results
-      if question == .gradient { wanted.grad_policy_logps = input.gradient }
+      var wanted = results
+      if question == .gradient {
+        initialize(&wanted)
+        wanted.grad_policy_logps = input.gradient
+      }
       try unpairedLoss(.f64, &unpaired, options, &wanted, checksOnly: question == .checks)
 
     case .rankings(let given, let options, let results):
       var rankings = given
       rankings.policy_logps = UnsafePointer(input.logps)
       if let known = input.refLogps { rankings.ref_logps = UnsafePointer(known) }
-      var wanted = question == .gradient ? .initial : results
-      if question == .gradient { wanted.grad_policy_logps = input.gradient }
+      var wanted = results
+      if question == .gradient {
+        initialize(&wanted)
+        wanted.grad_policy_logps = input.gradient
+      }
       try plackettLuceLoss(.f64, &rankings, options, &wanted, checksOnly: question == .checks)
     }
   }
@@ -395,8 +402,8 @@ public func swiftdpo_fused_linear_plackett_luce_loss_f16(
   }
 }
 
-extension swiftdpo_fused_results_f32: GrowableStruct { static var initial: Self { zeroed(Self()) } }
-extension swiftdpo_fused_results_half: GrowableStruct { static var initial: Self { zeroed(Self()) } }
+extension swiftdpo_fused_results_f32: GrowableStruct {}
+extension swiftdpo_fused_results_half: GrowableStruct {}
 
 @_cdecl("swiftdpo_fused_results_f32_init") @implementation
 public func swiftdpo_fused_results_f32_init(_ results: UnsafeMutablePointer<swiftdpo_fused_results_f32>!) {

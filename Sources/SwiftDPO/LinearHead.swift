@@ -17,11 +17,11 @@ struct LinearHead {
 
   /// Which fields are to blame. The reference's have other names, for its struct is of the same type.
   private struct Names {
-    let size: StaticString
-    let stride: StaticString
-    let hidden: StaticString
-    let weight: StaticString
-    let bias: StaticString
+    let size: FieldName
+    let stride: FieldName
+    let hidden: FieldName
+    let weight: FieldName
+    let bias: FieldName
 
     static var policy: Names {
       Names(size: "hidden_size", stride: "hidden_stride", hidden: "hidden", weight: "weight", bias: "bias")
@@ -77,7 +77,7 @@ struct LinearHead {
   }
 
   private func checkFinite(
-    _ array: UnsafeRawPointer, _ count: Int, _ name: StaticString, at start: Int, _ largest: inout Double
+    _ array: UnsafeRawPointer, _ count: Int, _ name: FieldName, at start: Int, _ largest: inout Double
   ) throws(Fault) {
     let magnitude = largestMagnitude(type, array, count)
     if !magnitude.isFinite {
@@ -116,6 +116,7 @@ private func largestMagnitude(_ type: ElementType, _ array: UnsafeRawPointer, _ 
   return largest
 }
 
+@_optimize(speed)
 private func largestMagnitudeInRange(_ type: ElementType, _ array: UnsafeRawPointer, _ count: Int) -> Double {
   if type == .f32 {
     var top = SIMD16<Int32>(repeating: 0)
@@ -158,7 +159,8 @@ extension LogitsBatch {
   init(
     _ head: swiftdpo_linear_head_f32, _ options: UnsafePointer<swiftdpo_logps_options>?, _ ledger: inout Ledger
   ) throws(Fault) {
-    var shape = swiftdpo_logits_f64.initial
+    var shape = swiftdpo_logits_f64()
+    initialize(&shape)
     shape.num_sequences = head.num_sequences
     shape.sequence_length = head.sequence_length
     shape.vocab_size = head.vocab_size

@@ -53,6 +53,14 @@ void test_abi(void) {
   CHECK_INIT(swiftdpo_policy_results_f32, SWIFTDPO_POLICY_RESULTS_F32_INIT);
   CHECK_INIT(swiftdpo_policy_results_f64, SWIFTDPO_POLICY_RESULTS_F64_INIT);
 
+  CHECK_INIT(swiftdpo_linear_head_f32, SWIFTDPO_LINEAR_HEAD_F32_INIT);
+  CHECK_INIT(swiftdpo_linear_head_half, SWIFTDPO_LINEAR_HEAD_HALF_INIT);
+  CHECK_INIT(swiftdpo_linear_gradients_f32, SWIFTDPO_LINEAR_GRADIENTS_F32_INIT);
+  CHECK_INIT(swiftdpo_linear_gradients_half, SWIFTDPO_LINEAR_GRADIENTS_HALF_INIT);
+  CHECK_INIT(swiftdpo_fused_options, SWIFTDPO_FUSED_OPTIONS_INIT);
+  CHECK_INIT(swiftdpo_fused_results_f32, SWIFTDPO_FUSED_RESULTS_F32_INIT);
+  CHECK_INIT(swiftdpo_fused_results_half, SWIFTDPO_FUSED_RESULTS_HALF_INIT);
+
   /* Padding at the end, so field by field. */
   const swiftdpo_logps_options by_macro = SWIFTDPO_LOGPS_OPTIONS_INIT;
   swiftdpo_logps_options by_function;

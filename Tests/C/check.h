@@ -87,6 +87,7 @@ void test_abi(void);
 void test_divergences_bad_input_f32(void);
 void test_divergences_bad_input_f64(void);
 void test_found(void);
+void test_fused(void);
 void test_golden(void);
 void test_library(void);
 void test_logits(void);

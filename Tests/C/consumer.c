@@ -27,6 +27,7 @@ int main(void) {
   test_logits();
   test_logits_bad_input();
   test_shards();
+  test_fused();
   swiftdpo_build build = SWIFTDPO_BUILD_INIT;
   CHECK_OK(swiftdpo_build_info(&build));
   printf("C consumer, %s: %d passed, %d failed\n", build.instruction_set, checks_passed, checks_failed);

@@ -120,6 +120,25 @@ void blame(const char *name);
 /** A shape or a position as a tuple of Python's integers. */
 PyObject *tuple_of(int count, const npy_intp *numbers);
 
+/* -- fused.c: a loss over a fused linear head in one call ----------------------------------------------------------- */
+
+/** A head, and what a call over it gives besides the loss's own results. */
+typedef struct fused_call fused_call;
+
+fused_call *new_fused_call(PyObject *head);
+
+/** (results of the loss, arrays of log-probabilities, ref_logps, gradients). Takes both arguments over. */
+PyObject *finish_fused_call(fused_call *call, PyObject *loss_results);
+
+/** The loss of a head, given the loss's own structs of double precision, without the policy's log-probabilities. */
+swiftdpo_status fused_pairs(const fused_call *call, const void *pairs, const swiftdpo_dpo_options *options,
+                            const void *results, swiftdpo_culprit *culprit);
+swiftdpo_status fused_unpaired(const fused_call *call, const void *unpaired, const swiftdpo_unpaired_options *options,
+                               const void *results, swiftdpo_culprit *culprit);
+swiftdpo_status fused_rankings(const fused_call *call, const void *rankings,
+                               const swiftdpo_plackett_luce_options *options, const void *results,
+                               swiftdpo_culprit *culprit);
+
 /* -- The GIL -------------------------------------------------------------------------------------------------------- */
 
 /* A thread that lets the GIL go may wait milliseconds to get it back, so it is released only around work that is long
@@ -151,6 +170,17 @@ PyObject *core_sequence_logps_backward(PyObject *module, PyObject *const *args, 
 PyObject *core_vocab_shard(PyObject *module, PyObject *const *args, Py_ssize_t nargs); /* shards.c */
 PyObject *core_vocab_shard_merge(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *core_vocab_shard_logps(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+
+PyObject *core_fused_linear_workspace(PyObject *module, PyObject *const *args, Py_ssize_t nargs); /* fused.c */
+PyObject *core_fused_linear_logps(PyObject *module, PyObject *const *args, Py_ssize_t nargs);     /* fused.c */
+PyObject *core_fused_linear_logps_backward(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *core_fused_linear_vocab_shard(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
+PyObject *core_use_blas(PyObject *module, PyObject *path);
+PyObject *core_blas_info(PyObject *module, PyObject *none);
+PyObject *core_fused_linear_dpo_loss(PyObject *module, PyObject *const *args, Py_ssize_t nargs);      /* pairs.c */
+PyObject *core_fused_linear_unpaired_loss(PyObject *module, PyObject *const *args, Py_ssize_t nargs); /* unpaired.c */
+PyObject *core_fused_linear_plackett_luce_loss(PyObject *module, PyObject *const *args,
+                                               Py_ssize_t nargs); /* rankings.c */
 
 PyObject *core_divergence(PyObject *module, PyObject *const *args, Py_ssize_t nargs); /* divergences.c */
 PyObject *core_kl_estimates(PyObject *module, PyObject *const *args, Py_ssize_t nargs);

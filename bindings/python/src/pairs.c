@@ -43,7 +43,8 @@ typedef struct {
   swiftdpo_dpo_options options;
   swiftdpo_loss_type loss_types[16];
   double loss_weights[16];
-  int more; /* whether all results are wanted */
+  int more;                /* whether all results are wanted */
+  const fused_call *fused; /* what makes the policy's log-probabilities; NULL: they are given */
 } choices;
 
 /** Results that are no arrays. */
@@ -58,8 +59,8 @@ typedef struct {
     const swiftdpo_pairs_##DTYPE pairs = { \
         .struct_size = sizeof pairs, \
         .count = (size_t)PyArray_SIZE(in[POLICY_CHOSEN].array), \
-        .policy_chosen_logps = data_of(in[POLICY_CHOSEN].array), \
-        .policy_rejected_logps = data_of(in[POLICY_REJECTED].array), \
+        .policy_chosen_logps = chosen->fused ? NULL : data_of(in[POLICY_CHOSEN].array), \
+        .policy_rejected_logps = chosen->fused ? NULL : data_of(in[POLICY_REJECTED].array), \
         .ref_chosen_logps = data_of(in[REF_CHOSEN].array), \
         .ref_rejected_logps = data_of(in[REF_REJECTED].array), \
         .betas = data_of(in[BETA].array), \
@@ -91,6 +92,8 @@ typedef struct {
         .grad_tie_strength = chosen->more ? &sums->grad_tie_strength : NULL, \
         .metrics = chosen->more ? &sums->metrics : NULL, \
     }; \
+    if (chosen->fused) \
+      return fused_pairs(chosen->fused, &pairs, &chosen->options, &results, culprit); \
     return swiftdpo_dpo_loss_##DTYPE(&pairs, &chosen->options, &results, culprit); \
   }
 
@@ -209,7 +212,7 @@ static PyObject *append_all(PyObject *results, PyArrayObject **out, const number
   return all;
 }
 
-PyObject *core_dpo_loss(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs) {
+static PyObject *dpo_loss(PyObject *const *args, Py_ssize_t nargs, const fused_call *fused) {
   operand in[NUM_INPUTS] = {
       {"policy_chosen_logps", "policy_chosen_logps", NULL},
       {"policy_rejected_logps", "policy_rejected_logps", NULL},
@@ -229,6 +232,7 @@ PyObject *core_dpo_loss(PyObject *Py_UNUSED(module), PyObject *const *args, Py_s
   choices chosen;
   chosen.options = (swiftdpo_dpo_options)SWIFTDPO_DPO_OPTIONS_INIT;
   chosen.more = 0;
+  chosen.fused = fused;
   PyArrayObject *out[NUM_ALL_OUTPUTS] = {NULL};
   PyObject *results = NULL;
 
@@ -242,7 +246,7 @@ PyObject *core_dpo_loss(PyObject *Py_UNUSED(module), PyObject *const *args, Py_s
 
   numbers sums = {0, 0, SWIFTDPO_PAIR_METRICS_INIT};
   swiftdpo_culprit culprit = {NULL, 0};
-  PyThreadState *released = release_gil_if(PyArray_SIZE(first) >= MANY_SCORES);
+  PyThreadState *released = release_gil_if(fused != NULL || PyArray_SIZE(first) >= MANY_SCORES);
   swiftdpo_status status = (type == NPY_FLOAT ? call_f32 : call_f64)(in, &chosen, &sums, out, &culprit);
   regain_gil(released);
 
@@ -260,4 +264,14 @@ done:
     release_arrays(out, NUM_ALL_OUTPUTS);
   release_operands(in, NUM_INPUTS);
   return results;
+}
+
+PyObject *core_dpo_loss(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs) {
+  return dpo_loss(args, nargs, NULL);
+}
+
+/** The arguments: a head, then those of dpo_loss, whose policy's log-probabilities only lend their shape. */
+PyObject *core_fused_linear_dpo_loss(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs) {
+  fused_call *fused = nargs < 1 ? NULL : new_fused_call(args[0]);
+  return fused == NULL ? NULL : finish_fused_call(fused, dpo_loss(args + 1, nargs - 1, fused));
 }

@@ -15,14 +15,14 @@ typedef struct {
 static size_t size_of(PyArrayObject *array) { return array == NULL ? 0 : (size_t)PyArray_SIZE(array); }
 
 #define DEFINE_CALL(DTYPE) \
-  static swiftdpo_status call_##DTYPE(const operand *in, const layout *sizes, \
+  static swiftdpo_status call_##DTYPE(const fused_call *fused, const operand *in, const layout *sizes, \
                                       const swiftdpo_plackett_luce_options *options, double *loss, \
                                       PyArrayObject *const *out, swiftdpo_culprit *culprit) { \
     const swiftdpo_rankings_##DTYPE rankings = { \
         .struct_size = sizeof rankings, \
         .num_groups = sizes->num_groups, \
         .group_size = sizes->group_size, \
-        .policy_logps = data_of(in[POLICY].array), \
+        .policy_logps = fused ? NULL : data_of(in[POLICY].array), \
         .ref_logps = data_of(in[REF].array), \
         .rankings = data_of(in[RANKINGS].array), \
         .betas = data_of(in[BETA].array), \
@@ -46,6 +46,8 @@ static size_t size_of(PyArrayObject *array) { return array == NULL ? 0 : (size_t
         .hessian_product = data_of(out[HESSIAN_PRODUCT]), \
         .grad_tie_strengths = data_of(out[GRAD_TIE_STRENGTHS]), \
     }; \
+    if (fused) \
+      return fused_rankings(fused, &rankings, options, &results, culprit); \
     return swiftdpo_plackett_luce_loss_##DTYPE(&rankings, options, &results, culprit); \
   }
 
@@ -146,7 +148,7 @@ static int take(operand *in, swiftdpo_plackett_luce_options *options, layout *si
   return check_shapes(in, shared, sizes);
 }
 
-PyObject *core_plackett_luce_loss(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs) {
+static PyObject *plackett_luce_loss(PyObject *const *args, Py_ssize_t nargs, const fused_call *fused) {
   operand in[NUM_INPUTS] = {
       {"policy_logps", "policy_logps", NULL},
       {"ref_logps", "ref_logps", NULL},
@@ -189,8 +191,8 @@ PyObject *core_plackett_luce_loss(PyObject *Py_UNUSED(module), PyObject *const *
 
   double loss = 0;
   swiftdpo_culprit culprit = {NULL, 0};
-  PyThreadState *released = release_gil_if(PyArray_SIZE(policy) >= MANY_SCORES);
-  swiftdpo_status status = (type == NPY_FLOAT ? call_f32 : call_f64)(in, &sizes, &options, &loss, out, &culprit);
+  PyThreadState *released = release_gil_if(fused != NULL || PyArray_SIZE(policy) >= MANY_SCORES);
+  swiftdpo_status status = (type == NPY_FLOAT ? call_f32 : call_f64)(fused, in, &sizes, &options, &loss, out, &culprit);
   regain_gil(released);
 
   if (status == SWIFTDPO_OK)
@@ -202,4 +204,14 @@ done:
     release_arrays(out, NUM_OUTPUTS);
   release_operands(in, NUM_INPUTS);
   return results;
+}
+
+PyObject *core_plackett_luce_loss(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs) {
+  return plackett_luce_loss(args, nargs, NULL);
+}
+
+/** The arguments: a head, then those of plackett_luce_loss, whose policy's log-probabilities only lend their shape. */
+PyObject *core_fused_linear_plackett_luce_loss(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs) {
+  fused_call *fused = nargs < 1 ? NULL : new_fused_call(args[0]);
+  return fused == NULL ? NULL : finish_fused_call(fused, plackett_luce_loss(args + 1, nargs - 1, fused));
 }

@@ -10,12 +10,13 @@ typedef struct {
 } numbers;
 
 #define DEFINE_CALLS(DTYPE) \
-  static swiftdpo_status call_##DTYPE(const operand *in, const swiftdpo_unpaired_options *options, numbers *sums, \
+  static swiftdpo_status call_##DTYPE(const fused_call *fused, const operand *in, \
+                                      const swiftdpo_unpaired_options *options, numbers *sums, \
                                       PyArrayObject *const *out, swiftdpo_culprit *culprit) { \
     const swiftdpo_unpaired_##DTYPE unpaired = { \
         .struct_size = sizeof unpaired, \
         .count = (size_t)PyArray_SIZE(in[POLICY].array), \
-        .policy_logps = data_of(in[POLICY].array), \
+        .policy_logps = fused ? NULL : data_of(in[POLICY].array), \
         .ref_logps = data_of(in[REF].array), \
         .desirable = data_of(in[DESIRABLE].array), \
         .betas = data_of(in[BETA].array), \
@@ -32,6 +33,8 @@ typedef struct {
         .grad_baseline = &sums->grad_baseline, \
         .metrics = &sums->metrics, \
     }; \
+    if (fused) \
+      return fused_unpaired(fused, &unpaired, options, &results, culprit); \
     return swiftdpo_unpaired_loss_##DTYPE(&unpaired, options, &results, culprit); \
   }
 
@@ -72,7 +75,7 @@ static int take(operand *in, swiftdpo_unpaired_options *options, PyObject *const
   return check_shapes(in);
 }
 
-PyObject *core_unpaired_loss(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs) {
+static PyObject *unpaired_loss(PyObject *const *args, Py_ssize_t nargs, const fused_call *fused) {
   operand in[NUM_INPUTS] = {
       {"policy_logps", "policy_logps", NULL}, {"ref_logps", "ref_logps", NULL}, {"betas", "beta", NULL},
       {"weights", "weights", NULL},           {"desirable", "desirable", NULL},
@@ -90,8 +93,8 @@ PyObject *core_unpaired_loss(PyObject *Py_UNUSED(module), PyObject *const *args,
 
   numbers sums = {0, 0, SWIFTDPO_UNPAIRED_METRICS_INIT};
   swiftdpo_culprit culprit = {NULL, 0};
-  PyThreadState *released = release_gil_if(PyArray_SIZE(first) >= MANY_SCORES);
-  swiftdpo_status status = (type == NPY_FLOAT ? call_f32 : call_f64)(in, &options, &sums, out, &culprit);
+  PyThreadState *released = release_gil_if(fused != NULL || PyArray_SIZE(first) >= MANY_SCORES);
+  swiftdpo_status status = (type == NPY_FLOAT ? call_f32 : call_f64)(fused, in, &options, &sums, out, &culprit);
   regain_gil(released);
 
   if (status != SWIFTDPO_OK) {
@@ -110,6 +113,16 @@ done:
   release_arrays(out, NUM_OUTPUTS);
   release_operands(in, NUM_INPUTS);
   return results;
+}
+
+PyObject *core_unpaired_loss(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs) {
+  return unpaired_loss(args, nargs, NULL);
+}
+
+/** The arguments: a head, then those of unpaired_loss, whose policy's log-probabilities only lend their shape. */
+PyObject *core_fused_linear_unpaired_loss(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs) {
+  fused_call *fused = nargs < 1 ? NULL : new_fused_call(args[0]);
+  return fused == NULL ? NULL : finish_fused_call(fused, unpaired_loss(args + 1, nargs - 1, fused));
 }
 
 /** Two arrays of log-probabilities of one shape; the second may be None. */

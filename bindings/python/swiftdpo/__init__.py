@@ -11,6 +11,8 @@ protocol or DLPack from CPU memory; losses, gradients and rewards come back as N
 - `plackett_luce_loss`: ranked lists of responses; `sample_rankings` draws them
 - `fit_plackett_luce`: worths of items from rankings of them
 - `sequence_logps_backward`: the gradient by log-probabilities to the gradient by logits, in place if you like
+- `fused_linear_logps`, `fused_linear_logps_backward`, `fused_linear_dpo_loss`, `fused_linear_kto_loss`,
+  `fused_linear_bco_loss`, `fused_linear_plackett_luce_loss`: the same from hidden states, without the logits
 - `vocab_shard`, `merge_vocab_shards`, `vocab_shard_logps`: the same from shards of the vocabulary
 
 And the mathematics behind the losses, where responses can be listed or sampled:
@@ -28,6 +30,7 @@ worst. `swiftdpo.h` states the contract of each call in full.
 
 from ._core import __version__
 from ._typing import LogpsOptions
+from .blas import BLASInfo, blas_info, use_blas
 from .build import BuildInfo, build_info, num_threads, set_num_threads
 from .divergences import (
     Divergence,
@@ -47,6 +50,20 @@ from .enumeration import (
     token_partition,
 )
 from .fit import PlackettLuceFit, Progress, fit_plackett_luce
+from .fused import (
+    FusedDPOLoss,
+    FusedGradients,
+    FusedPlackettLuceLoss,
+    FusedUnpairedLoss,
+    fused_linear_bco_loss,
+    fused_linear_dpo_loss,
+    fused_linear_kto_loss,
+    fused_linear_logps,
+    fused_linear_logps_backward,
+    fused_linear_plackett_luce_loss,
+    fused_linear_vocab_shard,
+    fused_linear_workspace,
+)
 from .logps import RowFlag, SequenceLogps, sequence_logps, sequence_logps_backward
 from .partition import (
     LogPartitionAccumulator,
@@ -79,11 +96,16 @@ from .unpaired import BCODelta, KTOBaseline, UnpairedLoss, UnpairedMetrics, bco_
 
 __all__ = [
     "BCODelta",
+    "BLASInfo",
     "BestOfN",
     "BuildInfo",
     "DPOLoss",
     "Divergence",
     "EnumeratedPartition",
+    "FusedDPOLoss",
+    "FusedGradients",
+    "FusedPlackettLuceLoss",
+    "FusedUnpairedLoss",
     "HumanlineClamp",
     "KLEstimates",
     "KTOBaseline",
@@ -110,6 +132,7 @@ __all__ = [
     "bco_loss",
     "best_of_n_kl_bound",
     "best_of_n_policy",
+    "blas_info",
     "build_info",
     "count_responses",
     "cpo_loss",
@@ -118,6 +141,14 @@ __all__ = [
     "enumerate_partition",
     "estimate_log_partition",
     "fit_plackett_luce",
+    "fused_linear_bco_loss",
+    "fused_linear_dpo_loss",
+    "fused_linear_kto_loss",
+    "fused_linear_logps",
+    "fused_linear_logps_backward",
+    "fused_linear_plackett_luce_loss",
+    "fused_linear_vocab_shard",
+    "fused_linear_workspace",
     "humanline_clamp",
     "implicit_rewards",
     "importance_resample",
@@ -146,6 +177,7 @@ __all__ = [
     "token_partition",
     "tpo_loss",
     "udm_weights",
+    "use_blas",
     "vocab_shard",
     "vocab_shard_logps",
     "wpo_weights",

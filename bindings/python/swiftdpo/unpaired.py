@@ -1,7 +1,7 @@
 """KTO and BCO: losses of single responses, each desirable or not."""
 
 import math
-from typing import Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from . import _core
 from ._typing import ArrayLike, FloatArray, Nonfinite, Reduction, as_mask
@@ -131,32 +131,33 @@ class UnpairedLoss(NamedTuple):
     """Sums and counts that merge over batches."""
 
 
-def _loss(
-    policy_logps: ArrayLike,
-    ref_logps: ArrayLike | None,
-    desirable: ArrayLike,
-    beta: float | ArrayLike,
-    weights: ArrayLike | None,
-    loss_type: str,
-    reduction: Reduction,
-    nonfinite: Nonfinite,
-    desirable_weight: float,
-    undesirable_weight: float,
-    baseline: float,
-) -> UnpairedLoss:
-    heads, grad_baseline, metrics = _core.unpaired_loss(
-        policy_logps,
-        ref_logps,
-        beta,
-        weights,
-        as_mask(desirable, "desirable"),
+def unpaired_arguments(given: dict[str, Any]) -> tuple[Any, ...]:
+    """The arguments of `kto_loss` or `bco_loss` by name, as the extension takes them."""
+    if "delta" in given:
+        loss_type, delta = "bco", given["delta"]
+        baseline = delta.value if isinstance(delta, BCODelta) else delta
+    else:
+        loss_type, kl = given["loss_type"], given["kl"]
+        if loss_type not in ("kto", "apo_zero_unpaired"):
+            raise ValueError(f"loss_type is {loss_type!r}; expected 'kto' or 'apo_zero_unpaired'")
+        baseline = kl.value() if isinstance(kl, KTOBaseline) else kl
+    return (
+        given["policy_logps"],
+        given["ref_logps"],
+        given["beta"],
+        given["weights"],
+        as_mask(given["desirable"], "desirable"),
         LOSS_TYPES[loss_type],
-        reduction,
-        nonfinite,
-        desirable_weight,
-        undesirable_weight,
+        given["reduction"],
+        given["nonfinite"],
+        given["desirable_weight"],
+        given["undesirable_weight"],
         baseline,
     )
+
+
+def _loss(given: dict[str, Any]) -> UnpairedLoss:
+    heads, grad_baseline, metrics = _core.unpaired_loss(*unpaired_arguments(given))
     return UnpairedLoss._make((*heads, grad_baseline, UnpairedMetrics._make(metrics)))
 
 
@@ -220,11 +221,7 @@ def kto_loss(
        arXiv:2402.01306.
     .. [2] D'Oosterlinck et al., "Anchored Preference Optimization", 2024, arXiv:2408.06266.
     """
-    if loss_type not in ("kto", "apo_zero_unpaired"):
-        raise ValueError(f"loss_type is {loss_type!r}; expected 'kto' or 'apo_zero_unpaired'")
-    baseline = kl.value() if isinstance(kl, KTOBaseline) else kl
-    numbers = (desirable_weight, undesirable_weight, baseline)
-    return _loss(policy_logps, ref_logps, desirable, beta, weights, loss_type, reduction, nonfinite, *numbers)
+    return _loss(locals())
 
 
 def bco_loss(
@@ -270,9 +267,7 @@ def bco_loss(
     .. [1] Jung et al., "Binary Classifier Optimization for Large Language Model Alignment", 2024,
        arXiv:2404.04656.
     """
-    baseline = delta.value if isinstance(delta, BCODelta) else delta
-    numbers = (desirable_weight, undesirable_weight, baseline)
-    return _loss(policy_logps, ref_logps, desirable, beta, weights, "bco", reduction, nonfinite, *numbers)
+    return _loss(locals())
 
 
 def udm_weights(probabilities: ArrayLike) -> FloatArray:
