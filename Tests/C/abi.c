@@ -55,13 +55,22 @@ void test_abi(void) {
 
   CHECK_INIT(swiftdpo_linear_head_f32, SWIFTDPO_LINEAR_HEAD_F32_INIT);
   CHECK_INIT(swiftdpo_linear_head_half, SWIFTDPO_LINEAR_HEAD_HALF_INIT);
-  CHECK_INIT(swiftdpo_linear_gradients_f32, SWIFTDPO_LINEAR_GRADIENTS_F32_INIT);
-  CHECK_INIT(swiftdpo_linear_gradients_half, SWIFTDPO_LINEAR_GRADIENTS_HALF_INIT);
   CHECK_INIT(swiftdpo_fused_options, SWIFTDPO_FUSED_OPTIONS_INIT);
   CHECK_INIT(swiftdpo_fused_results_f32, SWIFTDPO_FUSED_RESULTS_F32_INIT);
   CHECK_INIT(swiftdpo_fused_results_half, SWIFTDPO_FUSED_RESULTS_HALF_INIT);
 
   /* Padding at the end, so field by field. */
+  const swiftdpo_linear_gradients_f32 none = SWIFTDPO_LINEAR_GRADIENTS_F32_INIT;
+  const swiftdpo_linear_gradients_half none_half = SWIFTDPO_LINEAR_GRADIENTS_HALF_INIT;
+  swiftdpo_linear_gradients_f32 gradients;
+  swiftdpo_linear_gradients_half gradients_half;
+  memset(&gradients, 0x5A, sizeof gradients);
+  memset(&gradients_half, 0x5A, sizeof gradients_half);
+  swiftdpo_linear_gradients_f32_init(&gradients);
+  swiftdpo_linear_gradients_half_init(&gradients_half);
+  CHECK_SAME_BITS(&gradients, &none, offsetof(swiftdpo_linear_gradients_f32, accumulate) + sizeof none.accumulate);
+  CHECK_SAME_BITS(&gradients_half, &none_half,
+                  offsetof(swiftdpo_linear_gradients_half, accumulate) + sizeof none_half.accumulate);
   const swiftdpo_logps_options by_macro = SWIFTDPO_LOGPS_OPTIONS_INIT;
   swiftdpo_logps_options by_function;
   swiftdpo_logps_options_init(&by_function);
