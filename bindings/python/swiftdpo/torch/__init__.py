@@ -8,6 +8,8 @@ The functions have the names and arguments of those in `swiftdpo`, which say wha
 - `kto_loss`, `bco_loss`: single responses, desirable or not
 - `plackett_luce_loss`: ranked lists of responses
 - `wpo_weights`, `humanline_clamp`: what weighs or bounds tokens
+- `fused_linear_logps`, `fused_linear_dpo_loss`, `fused_linear_kto_loss`: from hidden states, without logits;
+  `FusedLinearDPOLoss` and its kin stand in the place of Liger Kernel's modules
 
 Each loss is an `nn.Module`, too: `DPOLoss(beta=0.1)`. Gradients cannot be differentiated again, and say so.
 """
@@ -18,6 +20,14 @@ except ImportError as error:
     raise ImportError("swiftdpo.torch needs PyTorch: pip install 'swiftdpo[torch]'") from error
 
 from .dpo import PairLoss, dpo_loss
+from .fused import FusedPairLoss, fused_linear_dpo_loss, fused_linear_kto_loss, fused_linear_logps
+from .liger import (
+    FusedLinearCPOLoss,
+    FusedLinearDPOLoss,
+    FusedLinearKTOLoss,
+    FusedLinearORPOLoss,
+    FusedLinearSimPOLoss,
+)
 from .logps import SequenceLogps, sequence_logps, token_logps
 from .modules import (
     AlphaPOLoss,
@@ -42,6 +52,12 @@ __all__ = [
     "BCOLoss",
     "CPOLoss",
     "DPOLoss",
+    "FusedLinearCPOLoss",
+    "FusedLinearDPOLoss",
+    "FusedLinearKTOLoss",
+    "FusedLinearORPOLoss",
+    "FusedLinearSimPOLoss",
+    "FusedPairLoss",
     "KTOLoss",
     "ORPOLoss",
     "PairLoss",
@@ -57,6 +73,9 @@ __all__ = [
     "bco_loss",
     "cpo_loss",
     "dpo_loss",
+    "fused_linear_dpo_loss",
+    "fused_linear_kto_loss",
+    "fused_linear_logps",
     "humanline_clamp",
     "kto_loss",
     "orpo_loss",
