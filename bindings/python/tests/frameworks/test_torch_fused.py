@@ -33,7 +33,7 @@ def head(shape: Any, seed: int, rows: int | None = None) -> tuple[Tensor, Tensor
 
 def close(found: Tensor, expected: Tensor) -> None:
     torch.testing.assert_close(
-        found.double(), expected.double(), rtol=1e-5, atol=5e-6 * float(expected.abs().max())
+        found.double(), expected.double(), rtol=1e-4, atol=2e-5 * float(expected.abs().max())
     )
 
 
@@ -75,7 +75,7 @@ MODULES: list[tuple[Any, Any, dict[str, Any], bool]] = [
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(("ours", "theirs", "options", "reference"), MODULES)
 def test_in_the_place_of_liger(shape: Any, ours: Any, theirs: Any, options: Any, reference: bool) -> None:
-    """Loss, by-products, gradients within 1e-5, and 5e-6 of the largest, where Liger's tests allow 5e-4."""
+    """Within 1e-4, and 2e-5 of the largest of a gradient, where Liger's own tests allow 5e-4 and 1e-5."""
     results = []
     for module in (ours(**options), theirs(**options, compiled=False)):
         hidden, weight, bias, labels = head(shape, 0)
