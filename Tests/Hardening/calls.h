@@ -81,7 +81,14 @@
   X(divergence_results_f32) \
   X(divergence_results_f64) \
   X(dpo_options) \
+  X(fused_options) \
+  X(fused_results_f32) \
+  X(fused_results_half) \
   X(kto_baseline) \
+  X(linear_gradients_f32) \
+  X(linear_gradients_half) \
+  X(linear_head_f32) \
+  X(linear_head_half) \
   X(logits_f32) \
   X(logits_f64) \
   X(logits_half) \
