@@ -18,11 +18,36 @@ def run(*command: str | Path) -> str:
     return done.stdout
 
 
-def test_consumer(tmp_path: Path) -> None:
-    program = tmp_path / "consumer"
+@pytest.mark.parametrize("name", ["consumer", "families"])
+def test_program(name: str, tmp_path: Path) -> None:
+    program = tmp_path / name
     link = [f"-L{LIBRARY_DIR}", f"-Wl,-rpath,{LIBRARY_DIR}", "-lswiftdpo"]
-    run(*COMPILE, HERE / "consumer.cpp", *link, "-o", program)
-    assert re.fullmatch(r"C\+\+20 consumer: \d{2,} passed, 0 failed\n", run(program))
+    run(*COMPILE, HERE / f"{name}.cpp", *link, "-o", program)
+    assert re.fullmatch(rf"C\+\+20 {name}: \d{{2,}} passed, 0 failed\n", run(program))
+
+
+# What C++ programs call as C programs do: swiftdpo.h is included.
+AS_IN_C = {
+    "swiftdpo_abi_version",  # by check_version
+    "swiftdpo_best_of_n_kl_bound",
+    "swiftdpo_count_responses",
+    "swiftdpo_enumerate_partition",
+    "swiftdpo_philox4x32_10",
+    "swiftdpo_token_partition",
+}
+
+
+def test_every_function_is_in_it_or_is_meant_to_be_called_as_in_c() -> None:
+    exports = (ROOT / "Sources/SwiftDPO/exports.map").read_text()
+    text = (ROOT / "include/swiftdpo.hpp").read_text()
+    functions = {
+        name for name in re.findall(r"^ *(swiftdpo_\w+);", exports, re.M) if not name.endswith("_init")
+    }
+    families = {re.sub(r"_(f32|f64|f16|bf16)$", "", name): name for name in functions}
+    missing = {
+        name for family, name in families.items() if not re.search(rf"\b{family}(_##|\b|_f64\b)", text)
+    }
+    assert missing == AS_IN_C
 
 
 @pytest.fixture(scope="module")
