@@ -14,6 +14,9 @@ from datasets import Dataset
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+# For models this small, threads that wait for one another take longer than the work.
+torch.set_num_threads(1)
+
 PAIRS = Path(__file__).resolve().parents[4] / "examples" / "data" / "pairs_dev.jsonl"
 SPECIAL = ("<pad>", "<s>", "</s>")
 
