@@ -25,7 +25,7 @@ LIBRARY     := .build/library.stamp
 
 SANITIZED_DIR   := .build-sanitized/release
 SANITIZED       := .build-sanitized/library.stamp
-SANITIZED_TESTS := arguments bad_input logits_layout memory threads dlpack
+SANITIZED_TESTS := arguments bad_input logits_layout
 CLANG            = $(shell dirname "$$(command -v swift)")/clang
 
 # Symbolic links (the kernels' other folders) lead to files that are listed already.
@@ -127,7 +127,7 @@ test-sanitizers: $(SANITIZED) $(STAMPS)/sanitized-package $(STAMPS)/test ## The 
 	$(MAKE) --no-print-directory -C Tests/Hardening sanitized CC=$(CLANG) LIBRARY_DIR=$(abspath $(SANITIZED_DIR))
 	$(call say,the extension)
 	PYTHONPATH=build/python-sanitized LD_PRELOAD=$$($(CLANG) -print-file-name=libclang_rt.asan-$$(uname -m).so) \
-	  ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1 PYTHONMALLOC=malloc \
+	  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_error=1 PYTHONMALLOC=malloc \
 	  $(BIN)/python -m pytest -p no:cacheprovider $(SANITIZED_TESTS:%=bindings/python/tests/test_%.py)
 
 .PHONY: test-valgrind
