@@ -194,9 +194,11 @@ typedef enum swiftdpo_nonfinite {
  * loss L0 that knows no doubt becomes its expected value, p * L0(z, u, v) + (1 - p) * L0(-z, v, u); with DPO's that is
  * cDPO. The formulas of swiftdpo_loss_type are for p = 1 where p does not stand in them.
  *
- * Accuracy (f64): SIGMOID's losses and gradients are within 4 ulp of the exact value of the given numbers, those of other
- * losses within 8 and 16; where terms of opposite sign cancel, so many ulp of the largest term. Scores other than the log-ratio (f-divergences, AlphaPO, ORPO) and discopop
- * are rounded to about 4 ulp before the loss is taken, which adds 4 |z| ulp. f32: rounded from double.
+ * Accuracy (f64): losses and gradients, by every parameter, are within 4 ulp of the exact value of the given numbers, for
+ * every loss, score and margin; gradients of EXO_PAIR, RPO_FWD_KL, SPPO_HARD and the APO_ losses within 6. Where terms of
+ * opposite sign cancel, as z and its target do, that is so many ulp of the largest term: in ROBUST, EXO_PAIR, the RPO_
+ * losses, gradients of losses in u and v, everything for 0 < p < 1, and tied pairs. f32: the double rounded; SIGMOID's
+ * double is within 2^-33 of the exact value, so that its results are within 0.51 ulp, and its reduced loss within 2^-33.
  * What exceeds the type is an infinity of the right sign. No finite input gives NaN, but where two terms cancel that
  * exceed it both, as the derivatives of an infinite loss may be.
  */

@@ -51,6 +51,11 @@ def exp_tail(x):
     return mp.fsum(x**k / mp.factorial(k + 2) for k in range(40))
 
 
+def exp_line(x):
+    """(e^x - 1) / x: with e^0 exactly 1"""
+    return mp.fsum(x**k / mp.factorial(k + 1) for k in range(40))
+
+
 def exp2_tail(f):
     """(2^f - 1 - f ln 2) / f^2: the linear coefficient is ln 2 itself, which a float holds to 2e-9"""
     return mp.fsum(mp.log(2) ** (k + 2) * f**k / mp.factorial(k + 2) for k in range(40))
@@ -73,6 +78,13 @@ TABLES = {
         exp_tail,
         lambda r: r**2 * mp.exp(-r) + mp.mpf(10) ** -30,
         9,
+        -HALF_LN2,
+        HALF_LN2,
+    ),
+    "exp for f32: (e^r - 1) / r": (
+        exp_line,
+        lambda r: abs(r) * mp.exp(-r) + mp.mpf(10) ** -30,
+        6,
         -HALF_LN2,
         HALF_LN2,
     ),

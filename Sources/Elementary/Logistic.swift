@@ -18,16 +18,40 @@ public struct Logistic {
 
   /// - Parameter z: `z.low` enters to first order, which is exact to well below an ulp.
   @_transparent public init(_ z: DoubleDouble) {
-    let positive = z.high .>= 0
-    let low = z.low.selected(positive, else: -z.low)
-    let exponential = exp(-z.high.magnitude)
-    let e = exponential.fma(-low, exponential)
+    let e = Self.exponential(z)
+    self.init(z, exponential: e, rest: log1pOfUnit(e))
+  }
+
+  /// For results in single precision.
+  @_transparent public init(single z: F64x8) {
+    let e = expOfMargin(-z.magnitude)
+    self.init(single: z, exponential: e, rest: log1pOfUnit(e))
+  }
+
+  /// e^-|z|
+  @_transparent public static func exponential(_ z: DoubleDouble) -> F64x8 {
+    let low = z.low.selected(z.high .>= 0, else: -z.low)
+    let e = exp(-z.high.magnitude)
+    return e.fma(-low, e)
+  }
+
+  /// The same where e^-|z| and its `rest` are known.
+  @_transparent public init(_ z: DoubleDouble, exponential e: F64x8, rest: F64x8) {
+    let low = z.low.selected(z.high .>= 0, else: -z.low)
+    self.init(z.high, exponential: e, rest: rest, linear: z.high.magnitude + (rest + low))
+  }
+
+  @_transparent public init(single z: F64x8, exponential e: F64x8, rest: F64x8) {
+    self.init(z, exponential: e, rest: rest, linear: z.magnitude + rest)
+  }
+
+  @_transparent public init(_ z: F64x8, exponential e: F64x8, rest: F64x8, linear: F64x8) {
+    let positive = z .>= 0
     let larger = 1 / (1 + e)
     let smaller = e * larger
     sigmoid = larger.selected(positive, else: smaller)
     complement = smaller.selected(positive, else: larger)
-    rest = log1pOfUnit(e)
-    let linear = z.high.magnitude + (rest + low)
+    self.rest = rest
     softplus = linear.selected(positive, else: rest)
     negativeSoftplus = rest.selected(positive, else: linear)
   }

@@ -11,4 +11,11 @@ enum OutOfLine: ElementaryFunctions {
   @inline(never) static func expm1(_ x: F64x8) -> F64x8 { Elementary.expm1(x, exp(x), log(exp(x))) }
   @inline(never) static func log(_ x: F64x8) -> F64x8 { Elementary.log(x) }
   @inline(never) static func logistic(_ x: DoubleDouble) -> Logistic { Logistic(x) }
+  @inline(never) static func extendedExp(_ x: DoubleDouble) -> (exp: DoubleDouble, expm1: DoubleDouble) {
+    Elementary.extendedExp(x)
+  }
+  @inline(never) static func extendedLog(_ x: DoubleDouble) -> DoubleDouble {
+    Elementary.extendedLog(x, log(x.high)) { extendedExp($0).exp }
+  }
+  @inline(never) static func logistic(single x: F64x8) -> Logistic { Logistic(single: x) }
 }

@@ -10,47 +10,131 @@ func pairwise(_ job: UnsafePointer<PairwiseJob>, _ range: Range<Int>) -> FixedOr
   return sum
 }
 
-/// The loop proper. It calls nothing: around a call, all that is in registers would go through memory.
-@inline(never)
+/// Whole blocks: one loop for each type. They call nothing: around a call, all that is in registers would go through
+/// memory.
 private func pairwiseBlocks(_ job: UnsafePointer<PairwiseJob>, _ first: Int, _ end: Int, _ sum: inout FixedOrderSum) {
-  let isSingle = job.pointee.type == .f32
+  if job.pointee.type == .f32 {
+    pairwiseSingles(job, first, end, &sum)
+  } else {
+    pairwiseDoubles(job, first, end, &sum)
+  }
+}
+
+@inline(never)
+private func pairwiseSingles(_ job: UnsafePointer<PairwiseJob>, _ first: Int, _ end: Int, _ sum: inout FixedOrderSum) {
+  pairwiseLoop(job, first, end, &sum, isSingle: true)
+}
+
+@inline(never)
+private func pairwiseDoubles(_ job: UnsafePointer<PairwiseJob>, _ first: Int, _ end: Int, _ sum: inout FixedOrderSum) {
+  pairwiseLoop(job, first, end, &sum, isSingle: false)
+}
+
+/// In passes over at most four blocks at a time: what happens to a pair is one long chain of operations, and only short
+/// passes let the processor work on the chains of many pairs at once. Margins of doubles carry about 100 bits, those of
+/// singles are doubles.
+@inline(__always)
+private func pairwiseLoop(
+  _ job: UnsafePointer<PairwiseJob>, _ first: Int, _ end: Int, _ sum: inout FixedOrderSum, isSingle: Bool
+) {
   let hasSoftLabels = job.pointee.softLabels != nil
   let scale = F64x8(repeating: job.pointee.scale)
-  var losses = sum
-  var start = first
-  while start < end {
+  let type: ElementType = isSingle ? .f32 : .f64
+  let zero = F64x8(repeating: 0)
+  var room = InlineArray<4, Margins>(repeating: Margins(z: DoubleDouble(zero), exponential: zero, rest: zero))
+  let sofar = sum
+  sum = withUnsafeMutablePointer(to: &room) { room in
+    let room = UnsafeMutableRawPointer(room).assumingMemoryBound(to: Margins.self)
+    var losses = sofar
+    var start = first
     @inline(__always) func load(_ array: UnsafeRawPointer?, _ otherwise: Double) -> F64x8 {
-      guard let array else { return F64x8(repeating: otherwise) }
-      return isSingle ? ElementType.f32.load8(array, start) : ElementType.f64.load8(array, start)
+      array == nil ? F64x8(repeating: otherwise) : type.load8(array.unsafelyUnwrapped, start)
     }
     @inline(__always) func store(_ values: F64x8, _ array: UnsafeMutableRawPointer?) {
-      guard let array else { return }
-      if isSingle { ElementType.f32.store8(values, array, start) } else { ElementType.f64.store8(values, array, start) }
+      if array != nil { type.store8(values, array.unsafelyUnwrapped, start) }
     }
+    var begin = first
+    while begin < end {
+      let stop = end &- begin < 32 ? end : begin &+ 32
+      start = begin
+      var block = room
+      while start < stop {
+        let (policyChosen, refChosen) = (load(job.pointee.policyChosen, 0), load(job.pointee.refChosen, 0))
+        let (policyRejected, refRejected) = (load(job.pointee.policyRejected, 0), load(job.pointee.refRejected, 0))
+        let beta = load(job.pointee.betas, job.pointee.beta)
+        if isSingle {
+          // As LogRatio has it, to the sign of a zero.
+          let (chosen, rejected) = (policyChosen + -refChosen, policyRejected + -refRejected)
+          store(chosen * beta, job.pointee.chosenRewards)
+          store(rejected * beta, job.pointee.rejectedRewards)
+          block.pointee.z.high = (chosen - rejected) * beta
+          if job.pointee.margins != nil { block.pointee.z.high -= load(job.pointee.margins, 0) }
+        } else {
+          let chosen = LogRatio(policy: policyChosen, reference: refChosen)
+          let rejected = LogRatio(policy: policyRejected, reference: refRejected)
+          store(chosen.reward(beta: beta), job.pointee.chosenRewards)
+          store(rejected.reward(beta: beta), job.pointee.rejectedRewards)
+          block.pointee.z = chosen.rewardDifference(from: rejected, beta: beta)
+          if job.pointee.margins != nil { block.pointee.z = block.pointee.z - load(job.pointee.margins, 0) }
+        }
+        block += 1
+        start &+= 8
+      }
 
-    let chosen = LogRatio(policy: load(job.pointee.policyChosen, 0), reference: load(job.pointee.refChosen, 0))
-    let rejected = LogRatio(policy: load(job.pointee.policyRejected, 0), reference: load(job.pointee.refRejected, 0))
-    let beta = load(job.pointee.betas, job.pointee.beta)
-    store(chosen.reward(beta: beta), job.pointee.chosenRewards)
-    store(rejected.reward(beta: beta), job.pointee.rejectedRewards)
-    var z = chosen.rewardDifference(from: rejected, beta: beta)
-    if job.pointee.margins != nil { z = z - load(job.pointee.margins, 0) }
+      let last = block
+      block = room
+      while block < last {
+        let z = block.pointee.z
+        block.pointee.exponential = isSingle ? expOfMargin(-z.high.magnitude) : Logistic.exponential(z)
+        block += 1
+      }
+      block = room
+      while block < last {
+        block.pointee.rest = log1pOfUnit(block.pointee.exponential)
+        block += 1
+      }
 
-    let p = load(job.pointee.softLabels, job.pointee.p)
-    let q = hasSoftLabels ? 1 - p : F64x8(repeating: job.pointee.q)
-    let (jet, logistic) = bernoulliCrossEntropy(z, p: p, q: q)
+      start = begin
+      block = room
+      while start < stop {
+        let (exponential, rest) = (block.pointee.exponential, block.pointee.rest)
+        let p = load(job.pointee.softLabels, job.pointee.p)
+        let q = hasSoftLabels ? 1 - p : F64x8(repeating: job.pointee.q)
+        let logistic: Logistic
+        let jet: Jet
+        if isSingle {
+          let z = block.pointee.z.high
+          logistic = Logistic(single: z, exponential: exponential, rest: rest)
+          jet = bernoulliCrossEntropy(single: z, logistic, p: p, q: q)
+        } else {
+          let z = block.pointee.z
+          logistic = Logistic(z, exponential: exponential, rest: rest)
+          jet = bernoulliCrossEntropy(z, logistic, p: p, q: q)
+        }
 
-    let weight = load(job.pointee.weights, 1)
-    let loss = jet.value * weight
-    let gradient = jet.slope * (beta * (weight * scale))
-    store(loss, job.pointee.losses)
-    store(gradient, job.pointee.gradPolicyChosen)
-    store(-gradient, job.pointee.gradPolicyRejected)
-    store(logistic.complement, job.pointee.gradientWeights)
-    losses.add(loss)
-    start &+= 8
+        let beta = load(job.pointee.betas, job.pointee.beta)
+        let weight = load(job.pointee.weights, 1)
+        let loss = jet.value * weight
+        let gradient = jet.slope * (beta * (weight * scale))
+        store(loss, job.pointee.losses)
+        store(gradient, job.pointee.gradPolicyChosen)
+        store(-gradient, job.pointee.gradPolicyRejected)
+        store(logistic.complement, job.pointee.gradientWeights)
+        losses.add(loss)
+        block += 1
+        start &+= 8
+      }
+      begin = stop
+    }
+    return losses
   }
-  sum = losses
+}
+
+/// Eight pairs between the passes: z, e^-|z| and log(1 + e^-|z|).
+private struct Margins {
+  var z: DoubleDouble
+  var exponential: F64x8
+  var rest: F64x8
 }
 
 /// The last pairs, fewer than eight: moved to where there is room for eight, and back. What pads them weighs nothing.

@@ -73,7 +73,8 @@ import Preference
     if step == 1 {
       let pairs = counts .== 2 .& (normalizers .== picks)
       if pairs.hasAny {
-        let loss = pairStage(&stage, current.rewardDifference(from: previous, beta: beta), pairs)
+        let loss = pairStage(
+          &stage, current, previous, beta: beta, pairs, single: block.job.pointee.type == .f32)
         term = loss.selected(pairs, else: term)
         isTiny = isTiny .& .!pairs
         workspace.policy[0] = one.selected(pairs, else: workspace.policy[0])
@@ -108,9 +109,19 @@ import Preference
 /// Two items are a pair, and their numbers those of DPO, to the last bit. Returns the loss, and changes the lanes in the
 /// mask to a stage that the forward pass leaves as it is.
 @inline(never) private func pairStage(
-  _ stage: inout PlackettLuceStage, _ z: DoubleDouble, _ mask: SIMDMask<F64x8.MaskStorage>
+  _ stage: inout PlackettLuceStage, _ item: LogRatio, _ other: LogRatio, beta: F64x8,
+  _ mask: SIMDMask<F64x8.MaskStorage>, single: Bool
 ) -> F64x8 {
-  let (jet, logistic) = bernoulliCrossEntropy(z, p: F64x8(repeating: 1), q: F64x8(repeating: 0))
+  let (p, q) = (F64x8(repeating: 1), F64x8(repeating: 0))
+  let jet: Jet
+  let logistic: Logistic
+  if single {
+    let z = item.singleRewardDifference(from: other, beta: beta)
+    logistic = OutOfLine.logistic(single: z)
+    jet = bernoulliCrossEntropy(single: z, logistic, p: p, q: q)
+  } else {
+    (jet, logistic) = bernoulliCrossEntropy(item.rewardDifference(from: other, beta: beta), p: p, q: q)
+  }
   stage.another = logistic.complement.selected(mask, else: stage.another)
   stage.inverse = DoubleDouble(logistic.complement).selected(mask, else: stage.inverse)
   return jet.value

@@ -24,12 +24,22 @@ public struct Jet {
 
 /// The same where the logistic function at z is known. p and q sum to 1; they may lie outside [0, 1].
 @_transparent public func bernoulliCrossEntropy(_ z: DoubleDouble, _ logistic: Logistic, p: F64x8, q: F64x8) -> Jet {
+  let factor = q.selected(z.high .> 0, else: p)
+  let correction = factor * z.low.selected(z.high .> 0, else: -z.low)
+  return bernoulliCrossEntropy(z.high, factor, rest: logistic.rest + correction, logistic, p: p, q: q)
+}
+
+/// The same at a double, as suffices for results in single precision.
+@_transparent public func bernoulliCrossEntropy(single z: F64x8, _ logistic: Logistic, p: F64x8, q: F64x8) -> Jet {
+  let factor = q.selected(z .> 0, else: p)
+  return bernoulliCrossEntropy(z, factor, rest: logistic.rest, logistic, p: p, q: q)
+}
+
+/// p max(-z, 0) + q max(z, 0) + rest: one of the two factors times |z|, and 0 if that factor is 0, even for an infinite z.
+@_transparent public func bernoulliCrossEntropy(
+  _ z: F64x8, _ factor: F64x8, rest: F64x8, _ logistic: Logistic, p: F64x8, q: F64x8
+) -> Jet {
   let zero = F64x8(repeating: 0)
-  let positive = z.high .> 0
-  // p max(-z, 0) + q max(z, 0): one of the two factors times |z|, and 0 if that factor is 0, even for an infinite z.
-  let factor = q.selected(positive, else: p)
-  let linear = zero.selected(factor .== 0, else: factor * z.high.magnitude)
-  let correction = factor * z.low.selected(positive, else: -z.low)
-  let value = linear + (logistic.rest + correction)
-  return Jet(value: value, slope: q * logistic.sigmoid - p * logistic.complement)
+  let linear = zero.selected(factor .== 0, else: factor * z.magnitude)
+  return Jet(value: linear + rest, slope: q * logistic.sigmoid - p * logistic.complement)
 }

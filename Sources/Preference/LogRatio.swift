@@ -41,6 +41,11 @@ public struct LogRatio {
     return DoubleDouble.normalized(product, error).timesFour
   }
 
+  /// The same in plain doubles: exact differences of singles but for the last bit, for results in single precision.
+  @_transparent public func singleRewardDifference(from other: LogRatio, beta: F64x8) -> F64x8 {
+    (quarter.high - other.quarter.high) * beta * 4
+  }
+
   /// Where this ratio is not the smaller one. False for NaN.
   @_transparent public func isAtLeast(_ other: LogRatio) -> SIMDMask<F64x8.MaskStorage> {
     // The halves are normalised: where the high ones are equal, the low ones decide.

@@ -30,9 +30,10 @@ public protocol ElementaryFunctions {
   static func exp(_ x: F64x8) -> F64x8
   /// The low part enters to first order.
   static func exp(_ x: DoubleDouble) -> F64x8
-  static func expm1(_ x: F64x8) -> F64x8
   static func log(_ x: F64x8) -> F64x8
   static func logistic(_ x: DoubleDouble) -> Logistic
+  static func extendedExp(_ x: DoubleDouble) -> (exp: DoubleDouble, expm1: DoubleDouble)
+  static func extendedLog(_ x: DoubleDouble) -> DoubleDouble
 }
 
 extension ScoreKind {
@@ -53,10 +54,8 @@ extension ScoreKind {
 @_transparent public func powerScore<Functions: ElementaryFunctions>(
   quarter x: DoubleDouble, _ g: Double, _: Functions.Type
 ) -> Score {
-  let exponent = (x * F64x8(repeating: g)).timesFour
-  let slope = Functions.exp(exponent)
-  let value = Functions.expm1(exponent.high) + slope.atMost(0x1p1000) * exponent.low
-  return Score(quarter: DoubleDouble(0.25 * value / g), slope: slope)
+  let power = Functions.extendedExp((x * F64x8(repeating: g)).timesFour)
+  return Score(quarter: power.expm1.scaled(0.25) / F64x8(repeating: g), slope: power.exp.high)
 }
 
 /// A quarter of the difference of two power scores, as e^(g max) (1 - e^(-|g (a - b)|)) / g: its sign and size are right
@@ -68,39 +67,37 @@ extension ScoreKind {
   let gap = ((a - b) * gain).timesFour
   let above = gap.high .> 0
   let base = (a.selected(above, else: b) * gain).timesFour
-  let root = Functions.exp(DoubleDouble(high: 0.5 * base.high, low: 0.5 * base.low))
-  let share = -Functions.expm1(-gap.high.magnitude)
-  let exact = (1 - share).fma(gap.low.selected(above, else: -gap.low), share)
-  let size = (0.25 * exact * root).orZero * root
-  let zero = F64x8(repeating: 0)
-  let difference = zero.selected(gap.high .== 0, else: size.selected(above, else: -size)) / g
+  let root = Functions.extendedExp(base.scaled(0.5)).exp
+  let share = -Functions.extendedExp(-gap.magnitude).expm1
+  let size = share.scaled(0.25) * root * root / gain
+  let zero = DoubleDouble(F64x8(repeating: 0))
+  let difference = zero.selected(gap.high .== 0, else: size.selected(above, else: -size))
   // NaN goes through.
-  return DoubleDouble(difference.selected(gap.high .== gap.high, else: gap.high))
+  return difference.selected(gap.high .== gap.high, else: gap)
 }
 
-/// log(2 sigma(x)) and its slope sigma(-x).
+/// log(2 sigma(x)) = min(x, 0) + log 2 - log(1 + e^-|x|), and its slope sigma(-x).
 @_transparent public func jensenShannonScore<Functions: ElementaryFunctions>(
   quarter x: DoubleDouble, _: Functions.Type
 ) -> Score {
-  let logistic = Functions.logistic(x.timesFour)
-  let linear = x.selected(x.high .< 0, else: DoubleDouble(F64x8(repeating: 0)))
-  return Score(quarter: linear + 0.25 * (ln2 - logistic.rest), slope: logistic.complement)
+  let zero = DoubleDouble(F64x8(repeating: 0))
+  let e = Functions.extendedExp(-x.magnitude.timesFour).exp
+  let total = e + F64x8(repeating: 1)
+  let most = DoubleDouble(high: F64x8(repeating: ln2), low: F64x8(repeating: 0x1.abc9e3b39803fp-56))
+  let rest = most - Functions.extendedLog(total)
+  return Score(
+    quarter: x.selected(x.high .< 0, else: zero) + rest.scaled(0.25),
+    slope: e.high.selected(x.high .> 0, else: F64x8(repeating: 1)) / total.high)
 }
 
 /// x - log(1 - e^x) and its slope 1 / (1 - e^x), for x < 0. Where x is 0 or, by rounding, above, -2^-1018 stands for it,
 /// so that odds stay finite.
 ///
-/// log(1 - e^x) is log(-expm1(x)) near 0, elsewhere log1p(-e^x), so that no digits cancel (Maechler 2012).
 @_transparent public func logOddsScore<Functions: ElementaryFunctions>(
   quarter: DoubleDouble, _: Functions.Type
 ) -> Score {
   let certain = DoubleDouble(F64x8(repeating: -0x1p-1020))
   let quarter = certain.selected(quarter.high .> -0x1p-1020, else: quarter)
-  let x = quarter.timesFour
-  let rest = -Functions.expm1(x.high)
-  let e = Functions.exp(x.high)
-  let logRest = log(ofShare: rest, complement: e, Functions.log(rest))
-  // By x, log(1 - e^x) has the slope -e^x / (1 - e^x).
-  let bend = (e / rest * x.low).orZero
-  return Score(quarter: quarter - 0.25 * (logRest - bend), slope: 1 / rest)
+  let rest = -Functions.extendedExp(quarter.timesFour).expm1
+  return Score(quarter: quarter - Functions.extendedLog(rest).scaled(0.25), slope: 1 / rest.high)
 }

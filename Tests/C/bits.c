@@ -121,6 +121,101 @@ static void rankings(void) {
   }
 }
 
+/** Every loss over pairs in two mixtures, with every parameter and result. */
+static void mixtures(void) {
+  static float in_f32[4][PAIRS], out_f32[13][PAIRS];
+  static double in_f64[4][PAIRS], out_f64[13][PAIRS];
+  static int64_t lengths[2][PAIRS];
+  static uint8_t ties[PAIRS];
+  for (int i = 0; i < PAIRS; i++) {
+    in_f64[0][i] = 0.75 + random_in(0) * 0.25, in_f64[1][i] = random_in(1); /* betas, margins */
+    in_f64[2][i] = 0.5 + random_in(0) * 0.25, in_f64[3][i] = random_in(2);  /* soft labels, reward gaps */
+    for (int k = 0; k < 4; k++)
+      in_f32[k][i] = (float)in_f64[k][i];
+    lengths[0][i] = 1 + i % 7, lengths[1][i] = 1 + i % 5;
+    ties[i] = i % 3 == 0;
+  }
+  static const swiftdpo_loss_type losses[] = {
+      SWIFTDPO_LOSS_SIGMOID,    SWIFTDPO_LOSS_ROBUST,       SWIFTDPO_LOSS_HINGE,        SWIFTDPO_LOSS_IPO,
+      SWIFTDPO_LOSS_EXO_PAIR,   SWIFTDPO_LOSS_DISCOPOP,     SWIFTDPO_LOSS_SIGMOID_NORM, SWIFTDPO_LOSS_IPO_NORM,
+      SWIFTDPO_LOSS_RPO_BWD_KL, SWIFTDPO_LOSS_RPO_FWD_KL,   SWIFTDPO_LOSS_RPO_SQ,       SWIFTDPO_LOSS_RAO_KUPPER,
+      SWIFTDPO_LOSS_DAVIDSON,   SWIFTDPO_LOSS_SLIC,         SWIFTDPO_LOSS_SFT,          SWIFTDPO_LOSS_NCA_PAIR,
+      SWIFTDPO_LOSS_BCO_PAIR,   SWIFTDPO_LOSS_SPPO_HARD,    SWIFTDPO_LOSS_APO_ZERO,     SWIFTDPO_LOSS_APO_DOWN,
+      SWIFTDPO_LOSS_AOT,        SWIFTDPO_LOSS_AOT_UNPAIRED, SWIFTDPO_LOSS_ALPHAPO};
+  static const double weights[] = {1, 0.5, 0.25, 2, 1, 0.125, 1, 0.5, 1, 2, 0.25, 1, 0.5, 1, 2, 1};
+  swiftdpo_dpo_options options = SWIFTDPO_DPO_OPTIONS_INIT;
+  options.label_smoothing = 0.125, options.loss_weights = weights, options.alphapo_alpha = 0.25;
+  options.discopop_tau = 0.5, options.tie_strength = 1.75, options.reward_scale = 0.5;
+  double loss = 0, by_ties = 0;
+#define DEFINE_MIXTURE(type, PAIRS_INIT, RESULTS_INIT, first, number, divergence, name) \
+  do { \
+    options.loss_types = losses + (first), options.num_losses = (number), options.f_divergence = (divergence); \
+    swiftdpo_pairs_##type p = PAIRS_INIT; \
+    p.count = PAIRS; \
+    p.policy_chosen_logps = (type)[0], p.policy_rejected_logps = (type)[1]; \
+    p.ref_chosen_logps = (type)[2], p.ref_rejected_logps = (type)[3]; \
+    p.betas = in_##type[0], p.margins = in_##type[1], p.soft_labels = in_##type[2], p.reward_gaps = in_##type[3]; \
+    p.chosen_lengths = lengths[0], p.rejected_lengths = lengths[1], p.ties = ties; \
+    swiftdpo_pair_metrics metrics = SWIFTDPO_PAIR_METRICS_INIT; \
+    swiftdpo_pair_results_##type r = RESULTS_INIT; \
+    r.loss = &loss, r.grad_tie_strength = &by_ties, r.metrics = &metrics; \
+    r.losses = out_##type[0], r.grad_policy_chosen_logps = out_##type[1], \
+    r.grad_policy_rejected_logps = out_##type[2]; \
+    r.chosen_rewards = out_##type[3], r.rejected_rewards = out_##type[4], r.gradient_weights = out_##type[5]; \
+    r.grad_ref_chosen_logps = out_##type[6], r.grad_ref_rejected_logps = out_##type[7]; \
+    r.grad_sft_logps = out_##type[8], r.grad_betas = out_##type[9], r.grad_margins = out_##type[10]; \
+    r.curvatures = out_##type[11]; \
+    begin(); \
+    const swiftdpo_status status = swiftdpo_dpo_loss_##type(&p, &options, &r, NULL); \
+    mix(&loss, sizeof loss), mix(&by_ties, sizeof by_ties), mix(&metrics, sizeof metrics); \
+    mix(out_##type, sizeof out_##type); \
+    end(name, status); \
+  } while (0)
+  DEFINE_MIXTURE(f32, SWIFTDPO_PAIRS_F32_INIT, SWIFTDPO_PAIR_RESULTS_F32_INIT, 0, 15, SWIFTDPO_REVERSE_KL,
+                 "mixture_f32");
+  DEFINE_MIXTURE(f64, SWIFTDPO_PAIRS_F64_INIT, SWIFTDPO_PAIR_RESULTS_F64_INIT, 0, 15, SWIFTDPO_REVERSE_KL,
+                 "mixture_f64");
+  DEFINE_MIXTURE(f64, SWIFTDPO_PAIRS_F64_INIT, SWIFTDPO_PAIR_RESULTS_F64_INIT, 15, 8, SWIFTDPO_REVERSE_KL,
+                 "mixture_f64_by_response");
+  DEFINE_MIXTURE(f64, SWIFTDPO_PAIRS_F64_INIT, SWIFTDPO_PAIR_RESULTS_F64_INIT, 0, 15, SWIFTDPO_JS_DIVERGENCE,
+                 "mixture_f64_js");
+  DEFINE_MIXTURE(f64, SWIFTDPO_PAIRS_F64_INIT, SWIFTDPO_PAIR_RESULTS_F64_INIT, 0, 1, SWIFTDPO_ALPHA_DIVERGENCE,
+                 "mixture_f64_alpha");
+#undef DEFINE_MIXTURE
+}
+
+/** Single responses, of each loss. */
+static void unpaired(void) {
+  static uint8_t desirable[PAIRS];
+  double loss = 0, by_baseline = 0;
+  for (int i = 0; i < PAIRS; i++)
+    desirable[i] = i % 3 > 0;
+  swiftdpo_unpaired_options options = SWIFTDPO_UNPAIRED_OPTIONS_INIT;
+  options.desirable_weight = 1.25, options.baseline = 0.5;
+#define DEFINE_UNPAIRED(type, UNPAIRED_INIT, RESULTS_INIT, name) \
+  do { \
+    begin(); \
+    swiftdpo_status status = SWIFTDPO_OK; \
+    for (int kind = SWIFTDPO_UNPAIRED_KTO; kind <= SWIFTDPO_UNPAIRED_BCO && status == SWIFTDPO_OK; kind++) { \
+      options.loss_type = (swiftdpo_unpaired_loss_type)kind; \
+      swiftdpo_unpaired_##type u = UNPAIRED_INIT; \
+      u.count = PAIRS, u.policy_logps = (type)[0], u.ref_logps = (type)[1], u.desirable = desirable; \
+      swiftdpo_unpaired_metrics metrics = SWIFTDPO_UNPAIRED_METRICS_INIT; \
+      swiftdpo_unpaired_results_##type r = RESULTS_INIT; \
+      r.loss = &loss, r.grad_baseline = &by_baseline, r.metrics = &metrics; \
+      r.losses = type##_out[0], r.grad_policy_logps = type##_out[1], r.rewards = type##_out[2]; \
+      r.grad_betas = type##_out[3]; \
+      status = swiftdpo_unpaired_loss_##type(&u, &options, &r, NULL); \
+      mix(&loss, sizeof loss), mix(&by_baseline, sizeof by_baseline), mix(&metrics, sizeof metrics); \
+      mix(type##_out, sizeof type##_out); \
+    } \
+    end(name, status); \
+  } while (0)
+  DEFINE_UNPAIRED(f32, SWIFTDPO_UNPAIRED_F32_INIT, SWIFTDPO_UNPAIRED_RESULTS_F32_INIT, "unpaired_loss_f32");
+  DEFINE_UNPAIRED(f64, SWIFTDPO_UNPAIRED_F64_INIT, SWIFTDPO_UNPAIRED_RESULTS_F64_INIT, "unpaired_loss_f64");
+#undef DEFINE_UNPAIRED
+}
+
 /* Logits, as each type; a masked entry in every row. */
 static float logits_f32[LOGITS], grad_f32[LOGITS];
 static double logits_f64[LOGITS], grad_f64[LOGITS];
@@ -214,5 +309,7 @@ int main(void) {
   run_bf16("sequence_logps_bf16_capped", &capped);
   run_f16("sequence_logps_f16", &plain);
   run_f16("sequence_logps_f16_capped", &capped);
+  mixtures();
+  unpaired();
   return 0;
 }

@@ -107,12 +107,17 @@ private func reward(_ quarter: DoubleDouble, _ beta: F64x8, less hasMargin: Bool
 @inline(never)
 private func reward(
   _ term: LossTerm, _ scores: PairScores, _ chosen: DoubleDouble, _ rejected: DoubleDouble, _ beta: F64x8,
-  less hasMargin: Bool, _ margin: F64x8
+  less hasMargin: Bool, _ margin: F64x8, single: Bool
 ) -> DoubleDouble {
   if term.score != .logRatio || term.meanScore || term.meanLogRatio {
     return reward(scores.quarterDifference, beta, less: hasMargin, margin)
   }
-  let z = LogRatio(quarter: chosen).rewardDifference(from: LogRatio(quarter: rejected), beta: beta)
+  let (chosen, rejected) = (LogRatio(quarter: chosen), LogRatio(quarter: rejected))
+  if single {
+    let z = chosen.singleRewardDifference(from: rejected, beta: beta)
+    return DoubleDouble(hasMargin ? z - margin : z)
+  }
+  let z = chosen.rewardDifference(from: rejected, beta: beta)
   return hasMargin ? z - margin : z
 }
 
@@ -155,7 +160,8 @@ private func evaluate(_ job: UnsafePointer<PairwiseJob>, _ term: LossTerm, _ pla
     tokens(job.pointee.rejectedLengths, places, places.policyRejected))
   // Odds ratios are compared as they are.
   let factor = term.loss == .oddsRatio ? F64x8(repeating: 1) : beta
-  let z = reward(term, scores, chosen, rejected, factor, less: hasMargin, margin)
+  let single = type == .f32 && term.loss == .sigmoid
+  let z = reward(term, scores, chosen, rejected, factor, less: hasMargin, margin, single: single)
   let u = reward(scores.chosen.quarter, factor, less: hasMargin, 0.5 * margin)
   let v = reward(scores.rejected.quarter, factor, less: hasMargin, -0.5 * margin)
   let gap = load(type, job.pointee.rewardGaps, places, own, otherwise: 0)
@@ -168,19 +174,20 @@ private func evaluate(_ job: UnsafePointer<PairwiseJob>, _ term: LossTerm, _ pla
     }
   }
   let point = PairPoint(
-    z: z, chosen: u, rejected: v, beta: beta, p: p, q: q, target: gap * job.pointee.rewardScale,
-    tied: tied .!= 0, parameters: job.pointee.parameters)
-  let jet = jet(of: term.loss, point)
+    z: z, chosen: u, rejected: v, beta: beta, margin: margin, p: p, q: q,
+    target: DoubleDouble.product(gap, F64x8(repeating: job.pointee.rewardScale)), tied: tied .!= 0,
+    parameters: job.pointee.parameters)
+  let logistic = single ? OutOfLine.logistic(single: z.high) : OutOfLine.logistic(z)
+  let jet = jet(of: term.loss, point, logistic)
 
   let share = weight * job.pointee.scale
-  // By the margin, half of what moves u and v apart; by beta, through z or through u and v.
+  // By the margin, half of what moves u and v apart; by beta, through z = u - v where that is all, or through u and v.
   let apart = 0.5 * (jet.chosen - jet.rejected)
-  var byBeta = jet.beta
-  if term.loss != .oddsRatio {
-    byBeta += (scores.quarterDifference.high * 4).weighted(by: apart)
-    let together = 0.5 * (jet.chosen + jet.rejected)
-    byBeta += ((scores.chosen.quarter.high + scores.rejected.quarter.high) * 4).weighted(by: together)
-  }
+  let throughZ = 4 * scores.quarterDifference.high.weighted(by: apart)
+  let throughBoth =
+    4
+    * (scores.chosen.quarter.high.weighted(by: jet.chosen) + scores.rejected.quarter.high.weighted(by: jet.rejected))
+  let byBeta = jet.beta ?? throughZ.selected(jet.chosen .== -jet.rejected, else: throughBoth)
   return TermResult(
     value: jet.value.weighted(by: weight),
     chosen: (jet.chosen * (factor * share)).weighted(by: scores.chosen.slope),
@@ -189,7 +196,7 @@ private func evaluate(_ job: UnsafePointer<PairwiseJob>, _ term: LossTerm, _ pla
     margin: -apart * share,
     curvature: jet.curvature.weighted(by: share),
     tieStrength: jet.tieStrength * share,
-    complement: OutOfLine.logistic(z).complement)
+    complement: logistic.complement)
 }
 
 @inline(never)

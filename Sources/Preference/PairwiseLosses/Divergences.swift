@@ -6,7 +6,7 @@ import Elementary
 /// reward-aware loss with forward KL (Nvidia 2024, Nemotron-4; Sun et al. 2025).
 public enum RewardForwardKLLoss: PairwiseLoss {
   @_transparent public static func points(_ point: PairPoint) -> (DoubleDouble, DoubleDouble) {
-    (DoubleDouble(point.target), DoubleDouble(point.target))
+    (point.target, point.target)
   }
 
   @_transparent public static func jet(_ point: PairPoint, _ z: Logistic, _ t: Logistic, _: Logistic) -> PairJet {
@@ -17,7 +17,7 @@ public enum RewardForwardKLLoss: PairwiseLoss {
 /// KL(sigma(t) || sigma(z)): the same with backward KL; DPO with soft labels sigma(t), but for a constant.
 public enum RewardBackwardKLLoss: PairwiseLoss {
   @_transparent public static func points(_ point: PairPoint) -> (DoubleDouble, DoubleDouble) {
-    (DoubleDouble(point.target), DoubleDouble(point.target))
+    (point.target, point.target)
   }
 
   @_transparent public static func jet(_ point: PairPoint, _ z: Logistic, _ t: Logistic, _: Logistic) -> PairJet {
@@ -37,14 +37,15 @@ public enum EXOLoss: GeneralLoss {
   ) -> PairJet {
     let negativeLogP = -log(ofShare: point.p, complement: point.q, Functions.log(point.p))
     let negativeLogQ = -log(ofShare: point.q, complement: point.p, Functions.log(point.q))
-    return modelSeekingKL(point.z, z, target: negativeLogQ - negativeLogP, negativeLogQ, negativeLogP)
+    return modelSeekingKL(
+      point.z, z, target: DoubleDouble.difference(negativeLogQ, negativeLogP), negativeLogQ, negativeLogP)
   }
 }
 
 /// KL(sigma(z) || sigma(t)), given t, -log sigma(-t) and -log sigma(t). By z: sigma'(z) (z - t), which vanishes far away
 /// on either side.
 @_transparent public func modelSeekingKL(
-  _ point: DoubleDouble, _ z: Logistic, target: F64x8, _ softplus: F64x8, _ negativeSoftplus: F64x8
+  _ point: DoubleDouble, _ z: Logistic, target: DoubleDouble, _ softplus: F64x8, _ negativeSoftplus: F64x8
 ) -> PairJet {
   let weight = z.sigmoid * z.complement
   let slope = (point - target).high.weighted(by: weight)

@@ -18,20 +18,22 @@ public struct PairPoint {
   /// Probability that the chosen response is the better one, and its complement.
   public var p: F64x8
   public var q: F64x8
+  public var margin: F64x8
   /// Difference of the given rewards, scaled: what z should be (reward-aware losses).
-  public var target: F64x8
+  public var target: DoubleDouble
   /// Pairs that were judged to be equally good.
   public var tied: Lanes
   public var parameters: LossParameters
 
   @_transparent public init(
-    z: DoubleDouble, chosen: DoubleDouble, rejected: DoubleDouble, beta: F64x8, p: F64x8, q: F64x8, target: F64x8,
-    tied: Lanes, parameters: LossParameters
+    z: DoubleDouble, chosen: DoubleDouble, rejected: DoubleDouble, beta: F64x8, margin: F64x8, p: F64x8, q: F64x8,
+    target: DoubleDouble, tied: Lanes, parameters: LossParameters
   ) {
     self.z = z
     self.chosen = chosen
     self.rejected = rejected
     self.beta = beta
+    self.margin = margin
     self.p = p
     self.q = q
     self.target = target
@@ -49,6 +51,7 @@ public struct LossParameters {
   /// Rao-Kupper's and Davidson's nu, with log nu, log(nu^2 - 1) and log(2 nu).
   public var tieStrength = 2.0
   public var logTieStrength = 0.0
+  public var logTieStrengthLow = 0.0
   public var logTieNormalizer = 0.0
   public var logTieOdds = 0.0
 
@@ -63,8 +66,8 @@ public struct PairJet {
   public var rejected: F64x8
   /// Second derivative along z, at u + v fixed.
   public var curvature: F64x8
-  /// By beta, with z, u and v held.
-  public var beta = F64x8(repeating: 0)
+  /// By beta. Nil: as u and v carry it.
+  public var beta: F64x8?
   /// By the strength of ties.
   public var tieStrength = F64x8(repeating: 0)
 
@@ -128,7 +131,6 @@ extension PairJet {
       chosen: expected(p, right.chosen, q, flipped.rejected),
       rejected: expected(p, right.rejected, q, flipped.chosen),
       curvature: expected(p, right.curvature, q, flipped.curvature))
-    beta = expected(p, right.beta, q, flipped.beta)
   }
 }
 

@@ -6,8 +6,10 @@ import Elementary
 /// Rao-Kupper with nu > 1, A = log nu: a win costs softplus(A - z), a tie softplus(A - z) + softplus(A + z) - log(nu^2 - 1).
 public enum RaoKupperLoss: PairwiseLoss {
   @_transparent public static func points(_ point: PairPoint) -> (DoubleDouble, DoubleDouble) {
-    let threshold = F64x8(repeating: point.parameters.logTieStrength)
-    return (-point.z + threshold, point.z + threshold)
+    let threshold = DoubleDouble(
+      high: F64x8(repeating: point.parameters.logTieStrength), low: F64x8(repeating: point.parameters.logTieStrengthLow)
+    )
+    return (threshold - point.z, threshold + point.z)
   }
 
   @_transparent public static func jet(_ point: PairPoint, _: Logistic, _ win: Logistic, _ loss: Logistic) -> PairJet {
@@ -80,8 +82,12 @@ extension LossParameters {
   /// nu, and the logarithms that the models of ties need of it.
   public mutating func setTieStrength(_ nu: Double) {
     tieStrength = nu
-    logTieStrength = log(F64x8(repeating: nu))[0]
     func logarithm(_ x: Double) -> Double { log(F64x8(repeating: x))[0] }
+    let threshold = extendedLog(DoubleDouble(F64x8(repeating: nu)), F64x8(repeating: logarithm(nu))) {
+      extendedExp($0).exp
+    }
+    logTieStrength = threshold.high[0]
+    logTieStrengthLow = threshold.low[0]
     logTieOdds = logarithm(2 * nu)
     logTieNormalizer = logarithm(nu - 1) + logarithm(nu + 1)
   }

@@ -18,6 +18,13 @@ public func probeExpF64(_ count: Int, _ x: UnsafePointer<Double>, _ y: UnsafeMut
   }
 }
 
+@_cdecl("probe_exp_of_margin")
+public func probeExpOfMargin(_ count: Int, _ x: UnsafePointer<Double>, _ y: UnsafeMutablePointer<Double>) {
+  for start in stride(from: 0, to: count, by: 8) {
+    ElementType.f64.store8(expOfMargin(ElementType.f64.load8(x, start)), y, start)
+  }
+}
+
 @_cdecl("probe_log_f64")
 public func probeLogF64(_ count: Int, _ x: UnsafePointer<Double>, _ y: UnsafeMutablePointer<Double>) {
   for start in stride(from: 0, to: count, by: 8) {

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pair_losses import ALL
 from samples import realistic_pairs
-from swiftdpo.dpo import _LOSS_TYPES
+from swiftdpo.dpo import LOSS_TYPES
 
 LENGTHS = {"chosen_lengths": np.arange(1, 41), "rejected_lengths": np.arange(41, 1, -1)}
 PARAMETERS = LENGTHS | {"reward_gaps": np.linspace(-3, 3, 40), "label_smoothing": 0.1, "tie_strength": 1.5}
 DIFFERENCE = [
     name
-    for name in _LOSS_TYPES
+    for name in LOSS_TYPES
     if name
     not in (
         "nca_pair",
@@ -55,7 +55,7 @@ def test_sigmoid_is_the_same_in_a_mixture():
 
 def test_a_mixture_is_the_weighted_sum_of_its_losses():
     arrays = realistic_pairs(40)
-    names = [name for name in _LOSS_TYPES if name != "odds_ratio"]
+    names = [name for name in LOSS_TYPES if name != "odds_ratio"]
     weights = np.linspace(0.1, 2, 16)
     for first in range(0, len(names), 7):
         chosen = names[first : first + 16]
@@ -81,7 +81,7 @@ def test_a_mixture_is_the_weighted_sum_of_its_losses():
         )
 
 
-@pytest.mark.parametrize("name", sorted(_LOSS_TYPES))
+@pytest.mark.parametrize("name", sorted(LOSS_TYPES))
 def test_gradients_of_the_policy_and_the_reference(name):
     """Gradcheck: central differences of the loss in each of the four arrays."""
     arrays = realistic_pairs(40) if name != "odds_ratio" else [x * 0.02 for x in realistic_pairs(40)[:2]]
@@ -110,7 +110,7 @@ def test_gradients_of_the_policy_and_the_reference(name):
             )
 
 
-@pytest.mark.parametrize("name", sorted(_LOSS_TYPES))
+@pytest.mark.parametrize("name", sorted(LOSS_TYPES))
 def test_no_finite_input_gives_nan(name):
     """Log-probabilities of any size in any combination, labels in doubt and hard ones, every score."""
     extremes = np.array([-1.7e308, -1e200, -1e5, -745.0, -1e-310, 0.0, 30.0, 1.7e308])
