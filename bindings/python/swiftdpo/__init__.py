@@ -7,6 +7,7 @@ protocol or DLPack from CPU memory; losses, gradients and rewards come back as N
 - `dpo_loss`: pairs of responses, one preferred
 - `cpo_loss`, `simpo_loss`, `alphapo_loss`, `orpo_loss`, `slic_loss`, `tpo_loss`: pairs without a reference
 - `kto_loss`, `bco_loss`: single responses, desirable or not
+- `tdpo_loss`, `sequential_kl`: pairs, with the KL divergence of each step
 - `wpo_weights`, `humanline_clamp`: what weighs or bounds tokens
 - `plackett_luce_loss`: ranked lists of responses; `sample_rankings` draws them
 - `fit_plackett_luce`: worths of items from rankings of them
@@ -91,6 +92,7 @@ from .rankings import PlackettLuceLoss, plackett_luce_hessian_product, plackett_
 from .reference_free import alphapo_loss, cpo_loss, orpo_loss, simpo_loss, slic_loss, tpo_loss
 from .sampling import RankingMarginals, ranking_log_probability, ranking_marginals, sample_rankings
 from .shards import VocabShard, merge_vocab_shards, vocab_shard, vocab_shard_logps
+from .token_dpo import SequentialKL, TDPOLoss, sequential_kl, tdpo_loss
 from .tokens import HumanlineClamp, humanline_clamp, wpo_weights
 from .unpaired import BCODelta, KTOBaseline, UnpairedLoss, UnpairedMetrics, bco_loss, kto_loss, udm_weights
 
@@ -122,6 +124,8 @@ __all__ = [
     "ResponseCount",
     "RowFlag",
     "SequenceLogps",
+    "SequentialKL",
+    "TDPOLoss",
     "TokenPartition",
     "UnpairedLoss",
     "UnpairedMetrics",
@@ -171,9 +175,11 @@ __all__ = [
     "sample_rankings",
     "sequence_logps",
     "sequence_logps_backward",
+    "sequential_kl",
     "set_num_threads",
     "simpo_loss",
     "slic_loss",
+    "tdpo_loss",
     "token_partition",
     "tpo_loss",
     "udm_weights",
