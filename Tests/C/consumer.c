@@ -28,6 +28,9 @@ int main(void) {
   test_logits_bad_input();
   test_shards();
   test_fused();
+  test_tokens_bad_input();
+  test_unpaired_bad_input_f32();
+  test_unpaired_bad_input_f64();
   swiftdpo_build build = SWIFTDPO_BUILD_INIT;
   CHECK_OK(swiftdpo_build_info(&build));
   printf("C consumer, %s: %d passed, %d failed\n", build.instruction_set, checks_passed, checks_failed);
