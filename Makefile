@@ -113,7 +113,7 @@ test-python: $(STAMPS)/package $(STAMPS)/demo $(STAMPS)/test $(STAMPS)/torch ## 
 	$(BIN)/python -m pytest
 
 .PHONY: test-frameworks
-test-frameworks: $(STAMPS)/package $(STAMPS)/test $(STAMPS)/torch $(STAMPS)/frameworks ## PyTorch, TRL, JAX and the like on top of the package
+test-frameworks: $(STAMPS)/package $(STAMPS)/test $(STAMPS)/torch $(STAMPS)/frameworks $(STAMPS)/peers ## PyTorch, TRL, JAX and the like on top of the package
 	$(BIN)/mypy
 	$(BIN)/python -m pytest bindings/python/tests/frameworks
 
@@ -241,6 +241,11 @@ $(STAMPS)/demo: examples/requirements.txt | $(STAMPS)/venv
 $(STAMPS)/frameworks: requirements/frameworks.txt $(STAMPS)/torch
 	$(PIP) --requirement $<
 	$(PIP) --no-deps liger-kernel==0.8.5
+	touch $@
+
+# Libraries of which the tests run a file each, without what they train models with.
+$(STAMPS)/peers: requirements/peers.txt $(STAMPS)/torch | $(STAMPS)/venv
+	$(PIP) --no-deps --requirement $<
 	touch $@
 
 $(STAMPS)/%: requirements/%.txt | $(STAMPS)/venv
