@@ -15,7 +15,7 @@ import CPlatform
 
 @_transparent public func expOfMarginInlined(_ x: F64x8) -> F64x8 {
   let bounded = x.atLeast(-708)
-  let shifted = bounded.fma(F64x8(repeating: log2E), rounder)
+  let shifted = bounded.fma(F64x8(repeating: log2e), rounder)
   let r = (shifted - rounder).fma(F64x8(repeating: -ln2), bounded)
   var power = F64x8(repeating: 0.00019767671881257853)
   power = power.fma(r, 0.0013945897746737413)

@@ -6,6 +6,12 @@ import CPlatform
 extension DoubleDouble {
   /// The product of two, to some 102 bits; infinite where it is beyond the largest double.
   @_transparent public static func * (x: Self, y: Self) -> Self {
+    platform_has_fma() ? productInlined(x, y) : productShared(x, y)
+  }
+
+  @inline(never) public static func productShared(_ x: Self, _ y: Self) -> Self { productInlined(x, y) }
+
+  @_transparent public static func productInlined(_ x: Self, _ y: Self) -> Self {
     let product = x.high * y.high
     let error = x.high.fma(y.high, -product) + (x.high * y.low + x.low * y.high)
     return normalized(product, error)
@@ -30,7 +36,7 @@ extension DoubleDouble {
 
 @_transparent public func extendedExpInlined(_ x: DoubleDouble) -> (exp: DoubleDouble, expm1: DoubleDouble) {
   let high = x.high.atLeast(-760).atMost(720)
-  let shifted = high.fma(F64x8(repeating: log2E), rounder)
+  let shifted = high.fma(F64x8(repeating: log2e), rounder)
   let n = shifted - rounder
   let low = x.low.selected(high .== x.high, else: F64x8(repeating: 0))
   // The first part of ln 2 has 33 bits: its product with n is exact.

@@ -17,5 +17,8 @@ enum OutOfLine: ElementaryFunctions {
   @inline(never) static func extendedLog(_ x: DoubleDouble) -> DoubleDouble {
     Elementary.extendedLog(x, log(x.high)) { extendedExp($0).exp }
   }
+  @inline(never) static func quotient(_ x: DoubleDouble, plus y: Double, _ divisor: F64x8) -> F64x8 {
+    ((x + F64x8(repeating: y)) / divisor).high
+  }
   @inline(never) static func logistic(single x: F64x8) -> Logistic { Logistic(single: x) }
 }
