@@ -66,10 +66,10 @@ package: $(STAMPS)/package ## Install the Python package into .venv
 ##@ Measure
 
 .PHONY: bench bench-quick
-bench: $(STAMPS)/package $(STAMPS)/demo $(STAMPS)/test $(STAMPS)/torch $(STAMPS)/bench ## Everything beside its peers: tables and plots into benchmarks/
+bench: $(STAMPS)/package $(STAMPS)/demo $(STAMPS)/test $(STAMPS)/torch $(STAMPS)/liger $(STAMPS)/bench ## Everything beside its peers: tables and plots into benchmarks/
 	$(BIN)/python benchmarks/run.py
 
-bench-quick: $(STAMPS)/package $(STAMPS)/demo $(STAMPS)/test $(STAMPS)/torch $(STAMPS)/bench ## The same in three minutes, into build/benchmarks
+bench-quick: $(STAMPS)/package $(STAMPS)/demo $(STAMPS)/test $(STAMPS)/torch $(STAMPS)/liger $(STAMPS)/bench ## The same in three minutes, into build/benchmarks
 	$(BIN)/python benchmarks/run.py --quick --out build/benchmarks
 
 # The wheel's files bear the time of the last commit, so that two builds are the same bytes.
@@ -237,9 +237,12 @@ $(STAMPS)/demo: examples/requirements.txt | $(STAMPS)/venv
 	$(PIP) --requirement $<
 	touch $@
 
-# Liger's chunked losses run without the triton that the package asks for.
-$(STAMPS)/frameworks: requirements/frameworks.txt $(STAMPS)/torch
+$(STAMPS)/frameworks: requirements/frameworks.txt $(STAMPS)/torch $(STAMPS)/liger
 	$(PIP) --requirement $<
+	touch $@
+
+# Liger's chunked losses run without the triton that the package asks for.
+$(STAMPS)/liger: Makefile | $(STAMPS)/venv
 	$(PIP) --no-deps liger-kernel==0.8.5
 	touch $@
 

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 import footprint
+import fused
 import heads
 import logits
 import machine
@@ -15,6 +16,7 @@ BENCHMARKS = {
     "heads": heads.run,
     "logits": logits.run,
     "rankings": rankings.run,
+    "fused": fused.run,
     "footprint": footprint.run,
 }
 
