@@ -11,6 +11,7 @@
  *     swiftdpo_dpo_loss_*                 pairs of responses, one preferred: loss and gradient
  *     swiftdpo_unpaired_loss_*            single responses, desirable or not: loss and gradient
  *     swiftdpo_plackett_luce_loss_*       ranked lists of responses: loss and gradient
+ *     swiftdpo_listwise_loss_*            lists of responses with targets: loss and gradient
  *     swiftdpo_sequence_logps_backward_*  gradient by log-probabilities -> gradient by logits, in place if you like
  *     swiftdpo_fused_linear_*             the same from hidden states and the head's weight, without the logits
  *
@@ -128,6 +129,7 @@ typedef enum swiftdpo_status {
   SWIFTDPO_ERROR_UNLISTED = 53,        /**< A ranking does not list all items, and `unlisted` does not say why. */
   SWIFTDPO_ERROR_TIE = 54,             /**< More items are tied than this kind of ties allows. */
   SWIFTDPO_ERROR_TIE_STRENGTH = 55,    /**< A tie strength is not a finite number above 0. */
+  SWIFTDPO_ERROR_TARGET = 56,          /**< Targets are no distribution, or a grade is beyond what its loss takes. */
 
   /* Distributions and optimal policies */
   SWIFTDPO_ERROR_DIVERGENCE_KIND = 70, /**< kind is none of the swiftdpo_divergence_kind values. */
@@ -717,8 +719,10 @@ typedef enum swiftdpo_unlisted {
 
 /**
  * How the d items of a set T that are tied are chosen from all that are left, whose worths e = exp(s) have the sum A;
- * T is the sum of their own. A set of one item is chosen as ever. `options->ties` other than BRESLOW give no Hessian
- * products and no gradient_weights, and take each score rounded to a double.
+ * T is the sum of their own. A set of one item is chosen as ever. `options->ties` other than BRESLOW give no
+ * gradient_weights, and take each score rounded to a double. Hessian products cost some three times a gradient: linear in
+ * the number of items for BRESLOW, EFRON and DAVIDSON (times D^2), and d 2^d for each tie of AVERAGE, whose sums visit all
+ * subsets of the tie.
  */
 typedef enum swiftdpo_ties {
   SWIFTDPO_TIES_BRESLOW = 0, /**< Product over the set of e_i / A (Breslow 1974). */
@@ -851,7 +855,7 @@ typedef struct swiftdpo_ranking_results_f32 {
   float *gradient_weights;    /**< For each item, the probability that its stage picks another: sigma(LSE_{k+1} - s_k);
                                  0 where its stage was not observed. Not with num_shared_items. */
   float *grad_ref_logps;      /**< d loss / d log ref of each item. */
-  float *hessian_product;     /**< (d^2 loss / d log pi d log pi) u for the `direction` u, in linear time. */
+  float *hessian_product;     /**< (d^2 loss / d log pi d log pi) u for the `direction` u; tie_strengths are fixed. */
   double *grad_tie_strengths; /**< d loss / d tie_strengths: num_tie_strengths elements. */
 } swiftdpo_ranking_results_f32;
 
@@ -931,6 +935,113 @@ void swiftdpo_philox4x32_10(const uint32_t counter[4], const uint32_t key[2], ui
 swiftdpo_status swiftdpo_ranking_marginals_f64(const double *rewards, size_t num_groups, size_t group_size,
                                                double *top_one_probabilities, double *expected_ranks,
                                                swiftdpo_culprit *culprit);
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * Lists: candidates with targets
+ * ------------------------------------------------------------------------------------------------------------------
+ *
+ * Relatives of Plackett-Luce for candidates that come with numbers, t_i, instead of a ranking. Scores as above:
+ * s_i = beta * (log pi(y_i) - log ref(y_i)).
+ *
+ *   CROSS_ENTROPY  - sum over i of t_i log softmax(s)_i,  t a distribution over the group's candidates
+ *                  d/ds_i = softmax(s)_i - t_i                                           range: [entropy of t, inf)
+ *                  (ListNet, Cao et al. 2007, with the targets as they are.) t = 1 for one candidate: S-DPO's loss.
+ *   LAMBDA         sum over pairs with t_i > t_j of  w_ij log(1 + exp(s_j - s_i))
+ *                  w_ij = |2^t_i - 2^t_j| * |1 / log(1 + rank_i) - 1 / log(1 + rank_j)|, rank_i the place of s_i among the
+ *                  group's scores from 1 on, of equal scores in the order of the candidates
+ *                  d/ds_i = sum over j of -w_ij sigma(s_j - s_i) [t_i > t_j] + w_ij sigma(s_i - s_j) [t_j > t_i]
+ *                  (LiPO-lambda, Liu et al. 2024, equations 8 and 9; weights of LambdaRank, Burges et al. 2006, held constant
+ *                  in the gradient.)                                                     range: [0, inf)
+ *   PRO            sum over k < K, numbered by falling t (equal ones in their order), of
+ *                  log sum over i >= k of exp(c_ki s_i)  -  c_kk s_k,    c_ki = t_k - t_i for i > k, c_kk = t_k - t_K
+ *                  d/ds_i = sum over k <= i of c_ki (exp(c_ki s_i - LSE_k) - [i = k])    range: [0, inf)
+ *                  (Song et al. 2023, whose temperatures are 1 / c; without its supervised term.) It is no function of
+ *                  differences of scores: a constant added to a group's scores changes it.
+ *
+ * LAMBDA and PRO take time quadratic in the group's size. Accuracy (f64): 16 ulp of the sum of the terms' sizes, and
+ * PRO's exponents within an ulp of the largest c s; f32: rounded from double.
+ */
+
+typedef enum swiftdpo_listwise_loss_type {
+  SWIFTDPO_LISTWISE_CROSS_ENTROPY = 0,
+  SWIFTDPO_LISTWISE_LAMBDA = 1,
+  SWIFTDPO_LISTWISE_PRO = 2
+} swiftdpo_listwise_loss_type;
+
+/** A batch of groups of candidates, laid out as those of swiftdpo_rankings_f32. */
+typedef struct swiftdpo_lists_f32 {
+  size_t struct_size;        /**< sizeof(swiftdpo_lists_f32) */
+  size_t num_groups;         /**< Number of groups (prompts). */
+  size_t group_size;         /**< K, the candidates of each group; at least 1. Ignored where there are offsets. */
+  const float *policy_logps; /**< log pi of each candidate. Required. */
+  const float *ref_logps;    /**< log ref of each candidate. NULL: 0. */
+  const float *targets; /**< t of each candidate. Required. CROSS_ENTROPY: at least 0, with the sum 1 to within 1e-3 in
+                                  each group. LAMBDA: grades or rewards in [-512, 512]. PRO: rewards. */
+  const float *betas;   /**< Each group's own beta > 0: num_groups elements. NULL: options->beta. */
+  const float *weights; /**< Factor >= 0 of each group's loss: num_groups elements. NULL: 1. */
+  const int64_t *offsets; /**< num_groups + 1 elements, from 0 on, not falling. NULL: group_size candidates each. */
+} swiftdpo_lists_f32;
+
+/** As swiftdpo_lists_f32, in double. */
+typedef struct swiftdpo_lists_f64 {
+  size_t struct_size;
+  size_t num_groups;
+  size_t group_size;
+  const double *policy_logps;
+  const double *ref_logps;
+  const double *targets;
+  const double *betas;
+  const double *weights;
+  const int64_t *offsets;
+} swiftdpo_lists_f64;
+
+#define SWIFTDPO_LISTS_F32_INIT {sizeof(swiftdpo_lists_f32), 0, 0, NULL, NULL, NULL, NULL, NULL, NULL}
+#define SWIFTDPO_LISTS_F64_INIT {sizeof(swiftdpo_lists_f64), 0, 0, NULL, NULL, NULL, NULL, NULL, NULL}
+void swiftdpo_lists_f32_init(swiftdpo_lists_f32 *lists);
+void swiftdpo_lists_f64_init(swiftdpo_lists_f64 *lists);
+
+typedef struct swiftdpo_listwise_options {
+  size_t struct_size;                    /**< sizeof(swiftdpo_listwise_options) */
+  double beta;                           /**< > 0. Default 0.1. */
+  swiftdpo_listwise_loss_type loss_type; /**< Default SWIFTDPO_LISTWISE_CROSS_ENTROPY. */
+  swiftdpo_reduction reduction;          /**< Default SWIFTDPO_REDUCTION_MEAN, over groups. */
+  swiftdpo_nonfinite nonfinite;          /**< Default SWIFTDPO_NONFINITE_ERROR; for log-probabilities. */
+  int32_t reserved;                      /**< 0 */
+} swiftdpo_listwise_options;
+
+#define SWIFTDPO_LISTWISE_OPTIONS_INIT \
+  {sizeof(swiftdpo_listwise_options), 0.1, SWIFTDPO_LISTWISE_CROSS_ENTROPY, SWIFTDPO_REDUCTION_MEAN, \
+   SWIFTDPO_NONFINITE_ERROR,          0}
+void swiftdpo_listwise_options_init(swiftdpo_listwise_options *options);
+
+/** Where results go. Each may be NULL. */
+typedef struct swiftdpo_list_results_f32 {
+  size_t struct_size;       /**< sizeof(swiftdpo_list_results_f32) */
+  double *loss;             /**< The reduced loss: one number. */
+  float *losses;            /**< The loss of each group, its weight included: num_groups elements. */
+  float *grad_policy_logps; /**< d loss / d log pi of each candidate; by log ref it is the negative. */
+  float *rewards;           /**< s_i of each candidate. */
+} swiftdpo_list_results_f32;
+
+/** As swiftdpo_list_results_f32, in double. */
+typedef struct swiftdpo_list_results_f64 {
+  size_t struct_size;
+  double *loss;
+  double *losses;
+  double *grad_policy_logps;
+  double *rewards;
+} swiftdpo_list_results_f64;
+
+#define SWIFTDPO_LIST_RESULTS_F32_INIT {sizeof(swiftdpo_list_results_f32), NULL, NULL, NULL, NULL}
+#define SWIFTDPO_LIST_RESULTS_F64_INIT {sizeof(swiftdpo_list_results_f64), NULL, NULL, NULL, NULL}
+void swiftdpo_list_results_f32_init(swiftdpo_list_results_f32 *results);
+void swiftdpo_list_results_f64_init(swiftdpo_list_results_f64 *results);
+
+/** Loss of a batch of lists and its gradient. */
+swiftdpo_status swiftdpo_listwise_loss_f32(const swiftdpo_lists_f32 *lists, const swiftdpo_listwise_options *options,
+                                           const swiftdpo_list_results_f32 *results, swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_listwise_loss_f64(const swiftdpo_lists_f64 *lists, const swiftdpo_listwise_options *options,
+                                           const swiftdpo_list_results_f64 *results, swiftdpo_culprit *culprit);
 
 /* ------------------------------------------------------------------------------------------------------------------
  * Logits: log-probabilities of responses

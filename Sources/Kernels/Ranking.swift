@@ -41,13 +41,15 @@ func ranking(
   block.gather(block.job.pointee.policy, workspace.policy)
   block.gather(block.job.pointee.reference, workspace.reference)
   if block.job.pointee.type == .f64 || block.job.pointee.hasStageWeights || block.job.pointee.direction != nil {
-    return rankExactly(block, workspace, beta: beta, weight: weight)
+    return rankExactly(block, workspace, beta: beta, weight: weight, lanes: 255)
   }
   let range = ratios(block, workspace)
   let single = range.isNarrow(beta: beta) .& (block.counts .> 2)
   let lanes = bits(single)
   var loss = F64x8(repeating: 0)
-  if lanes != bits(block.counts .> 0) { loss = rankExactly(block, workspace, beta: beta, weight: weight) }
+  if lanes != bits(block.counts .> 0) {
+    loss = rankExactly(block, workspace, beta: beta, weight: weight, lanes: ~lanes & 255)
+  }
   if lanes == 0 { return loss }
   return rankInSingle(block, workspace, range, beta: beta, weight: weight, lanes: lanes).selected(single, else: loss)
 }
@@ -64,7 +66,7 @@ func ranking(
   if job.pointee.type != .f64 && range.isNarrow(beta: beta).hasAny {
     sum.add(rankInSingle(block, workspace, range, beta: beta, weight: weight, lanes: 255))
   } else if range.isNear(beta: beta).hasAny {
-    sum.add(rankExactly(block, workspace, beta: beta, weight: weight))
+    sum.add(rankExactly(block, workspace, beta: beta, weight: weight, lanes: 255))
   } else {
     return rank(RankingBlock(job, group: group, isCut: false), workspace, beta: beta, weight: weight)[0]
   }

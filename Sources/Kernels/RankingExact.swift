@@ -3,18 +3,19 @@ import Preference
 
 // Plackett-Luce in more than double precision.
 
+/// - Parameter lanes: those whose results are wanted.
 @inline(never) func rankExactly(
-  _ block: RankingBlock, _ workspace: RankingWorkspace, beta: F64x8, weight: F64x8
+  _ block: RankingBlock, _ workspace: RankingWorkspace, beta: F64x8, weight: F64x8, lanes: Int
 ) -> F64x8 {
   let job = block.job
   if job.pointee.direction != nil { block.gather(job.pointee.direction, workspace.direction) }
   var asked = DoubleDouble(F64x8(repeating: 0))
   let loss = backward(block, workspace, beta: beta, asked: &asked)
   forward(block, workspace, beta: beta, factor: weight * job.pointee.scale, asked: asked)
-  block.scatter(workspace.policy, job.pointee.gradPolicy, lanes: 255)
-  block.scatter(workspace.reference, job.pointee.gradReference, lanes: 255)
-  block.scatter(workspace.another, job.pointee.gradientWeights, lanes: 255)
-  if job.pointee.direction != nil { block.scatter(workspace.direction, job.pointee.hessianProduct, lanes: 255) }
+  block.scatter(workspace.policy, job.pointee.gradPolicy, lanes: lanes)
+  block.scatter(workspace.reference, job.pointee.gradReference, lanes: lanes)
+  block.scatter(workspace.another, job.pointee.gradientWeights, lanes: lanes)
+  if job.pointee.direction != nil { block.scatter(workspace.direction, job.pointee.hessianProduct, lanes: lanes) }
   return loss
 }
 

@@ -17,6 +17,9 @@ public struct KernelTable {
   /// Rewards of the items of groups `range` of the job.
   public var rankingRewards: (UnsafePointer<RankingJob>, Range<Int>) -> Void
 
+  /// Groups `range` of candidates with targets; returns the sum of their losses.
+  public var listwise: (UnsafePointer<ListwiseJob>, Range<Int>, ListwiseWorkspace) -> FixedOrderSum
+
   /// Index of the first NaN or infinity among `count` elements, or -1.
   public var firstNonfinite: (ElementType, UnsafeRawPointer, Int) -> Int
 
@@ -59,6 +62,7 @@ public struct KernelTable {
     unpaired: @escaping (UnsafePointer<UnpairedJob>, Range<Int>, UnsafeMutablePointer<UnpairedSums>) -> Void,
     ranking: @escaping (UnsafePointer<RankingJob>, Range<Int>, RankingWorkspace) -> FixedOrderSum,
     rankingRewards: @escaping (UnsafePointer<RankingJob>, Range<Int>) -> Void,
+    listwise: @escaping (UnsafePointer<ListwiseJob>, Range<Int>, ListwiseWorkspace) -> FixedOrderSum,
     firstNonfinite: @escaping (ElementType, UnsafeRawPointer, Int) -> Int,
     rowStatistics: @escaping (LogitsForm, UnsafeRawPointer, Int, Bool) -> RowStatistics,
     logit: @escaping (LogitsForm, UnsafeRawPointer, Int) -> Double,
@@ -77,6 +81,7 @@ public struct KernelTable {
     self.unpaired = unpaired
     self.ranking = ranking
     self.rankingRewards = rankingRewards
+    self.listwise = listwise
     self.firstNonfinite = firstNonfinite
     self.rowStatistics = rowStatistics
     self.logit = logit

@@ -62,6 +62,7 @@ private func rule(behind status: swiftdpo_status) -> StaticString {
   case SWIFTDPO_ERROR_LENGTH: "a number of tokens must be at least 0"
   case SWIFTDPO_ERROR_TIE: "too many items are tied: 10 for averages, 1 more than there are tie_strengths for Davidson"
   case SWIFTDPO_ERROR_TIE_STRENGTH: "a tie strength must be finite and above 0"
+  case SWIFTDPO_ERROR_TARGET: "targets must be a distribution over their group, or grades in [-512, 512]"
   case SWIFTDPO_ERROR_DIVERGENCE_KIND: "kind must be one of the swiftdpo_divergence_kind values"
   case SWIFTDPO_ERROR_LOG_PROBABILITY: "a log-probability must be at most 0 (rounding of up to 0.01 is let through)"
   case SWIFTDPO_ERROR_SUPPORT: "at least one response of each prompt must have a reference probability above 0"

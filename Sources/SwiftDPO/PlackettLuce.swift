@@ -94,7 +94,6 @@ func plackettLuceLoss(
   }
   if ties != .breslow {
     try require(results.gradient_weights == nil, SWIFTDPO_ERROR_CHOICE_OF_INPUT, "gradient_weights")
-    try require(results.hessian_product == nil, SWIFTDPO_ERROR_CHOICE_OF_INPUT, "hessian_product")
   }
   try require(
     job.hessianProduct == nil || job.direction != nil, SWIFTDPO_ERROR_NULL_POINTER, "direction")
@@ -126,7 +125,7 @@ func plackettLuceLoss(
 }
 
 /// The number of entries of all groups, and of the largest.
-private func countEntries(
+func countEntries(
   _ groups: Int, _ size: Int, _ offsets: UnsafePointer<Int64>?
 ) throws(Fault) -> (total: Int, largest: Int) {
   guard let offsets else {

@@ -23,7 +23,9 @@ func tiedRankings(
       // A quarter of the difference is finite, and so is the difference of two scores within these bounds.
       let ratio = 0.25 * job.type.load(job.policy, item) - 0.25 * reference
       let score = 4 * (ratio * (sign * beta))
-      ranking.scores[step] = score > 1e300 ? 1e300 : score < -1e300 ? -1e300 : score
+      let direction = job.direction == nil ? 0 : job.type.load(job.direction!, item)
+      ranking.setScore(
+        step, score > 1e300 ? 1e300 : score < -1e300 ? -1e300 : score, direction: sign * beta * direction)
     }
 
     var loss = 0.0
@@ -43,8 +45,9 @@ func tiedRankings(
     let factor = sign * beta * (weight * job.scale)
     for step in 0..<steps {
       let item = workspace.plan.order[8 * step]
-      add(ranking.slopes[step] * factor, job.gradPolicy, item)
-      add(-(ranking.slopes[step] * factor), job.gradReference, item)
+      add(ranking.slope(step) * factor, job.gradPolicy, item)
+      add(-(ranking.slope(step) * factor), job.gradReference, item)
+      add(ranking.curvature(step) * factor, job.hessianProduct, item)
     }
   }
   for size in 0..<job.numTieStrengths { job.gradTieStrengths?[size] = gradStrengths[size] }

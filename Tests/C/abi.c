@@ -34,6 +34,11 @@ void test_abi(void) {
   CHECK_INIT(swiftdpo_plackett_luce_options, SWIFTDPO_PLACKETT_LUCE_OPTIONS_INIT);
   CHECK_INIT(swiftdpo_ranking_results_f32, SWIFTDPO_RANKING_RESULTS_F32_INIT);
   CHECK_INIT(swiftdpo_ranking_results_f64, SWIFTDPO_RANKING_RESULTS_F64_INIT);
+  CHECK_INIT(swiftdpo_lists_f32, SWIFTDPO_LISTS_F32_INIT);
+  CHECK_INIT(swiftdpo_lists_f64, SWIFTDPO_LISTS_F64_INIT);
+  CHECK_INIT(swiftdpo_listwise_options, SWIFTDPO_LISTWISE_OPTIONS_INIT);
+  CHECK_INIT(swiftdpo_list_results_f32, SWIFTDPO_LIST_RESULTS_F32_INIT);
+  CHECK_INIT(swiftdpo_list_results_f64, SWIFTDPO_LIST_RESULTS_F64_INIT);
   CHECK_INIT(swiftdpo_logits_f32, SWIFTDPO_LOGITS_F32_INIT);
   CHECK_INIT(swiftdpo_logits_f64, SWIFTDPO_LOGITS_F64_INIT);
   CHECK_INIT(swiftdpo_logits_half, SWIFTDPO_LOGITS_HALF_INIT);

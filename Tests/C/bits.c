@@ -214,6 +214,27 @@ static void unpaired(void) {
   DEFINE_UNPAIRED(f32, SWIFTDPO_UNPAIRED_F32_INIT, SWIFTDPO_UNPAIRED_RESULTS_F32_INIT, "unpaired_loss_f32");
   DEFINE_UNPAIRED(f64, SWIFTDPO_UNPAIRED_F64_INIT, SWIFTDPO_UNPAIRED_RESULTS_F64_INIT, "unpaired_loss_f64");
 #undef DEFINE_UNPAIRED
+static void listwise(void) {
+  static const char *const names[] = {"listwise_loss_f64, cross-entropy", "listwise_loss_f64, lambda",
+                                      "listwise_loss_f64, PRO"};
+  double loss = 0;
+  static double targets[GROUPS * GROUP_SIZE];
+  for (int type = 0; type < 3; type++) {
+    for (int i = 0; i < GROUPS * GROUP_SIZE; i++)
+      targets[i] = type == 0 ? (i % GROUP_SIZE == 3 ? 0.75 : 0.015625) : i * 7 % 5;
+    swiftdpo_lists_f64 lists = SWIFTDPO_LISTS_F64_INIT;
+    lists.num_groups = GROUPS, lists.group_size = GROUP_SIZE;
+    lists.policy_logps = f64[0], lists.ref_logps = f64[1], lists.targets = targets;
+    swiftdpo_listwise_options options = SWIFTDPO_LISTWISE_OPTIONS_INIT;
+    options.loss_type = (swiftdpo_listwise_loss_type)type;
+    swiftdpo_list_results_f64 results = SWIFTDPO_LIST_RESULTS_F64_INIT;
+    memset(f64_out, 0, sizeof f64_out);
+    results.loss = &loss, results.losses = f64_out[0], results.grad_policy_logps = f64_out[1];
+    begin();
+    const swiftdpo_status status = swiftdpo_listwise_loss_f64(&lists, &options, &results, NULL);
+    mix(&loss, sizeof loss), mix(f64_out, sizeof f64_out);
+    end(names[type], status);
+  }
 }
 
 /* Logits, as each type; a masked entry in every row. */
@@ -297,6 +318,7 @@ DEFINE_LOGITS(f16, half, SWIFTDPO_LOGITS_HALF_INIT, grad_half)
 int main(void) {
   pairs();
   rankings();
+  listwise();
   make_logits();
   const swiftdpo_logps_options plain = SWIFTDPO_LOGPS_OPTIONS_INIT;
   swiftdpo_logps_options capped = SWIFTDPO_LOGPS_OPTIONS_INIT;

@@ -17,6 +17,10 @@ int main(void) {
   test_pairs_bad_input_f64();
   test_rankings_f32();
   test_rankings_f64();
+  test_rankings_observed_f32();
+  test_rankings_observed_f64();
+  test_listwise_f32();
+  test_listwise_f64();
   test_rankings_bad_input_f32();
   test_rankings_bad_input_f64();
   test_rankings_half();

@@ -68,6 +68,7 @@ static void test_status_strings(void) {
       SWIFTDPO_ERROR_UNLISTED,
       SWIFTDPO_ERROR_TIE,
       SWIFTDPO_ERROR_TIE_STRENGTH,
+      SWIFTDPO_ERROR_TARGET,
   };
   enum { COUNT = sizeof statuses / sizeof *statuses };
   const char *unknown = swiftdpo_status_string((swiftdpo_status)12345);

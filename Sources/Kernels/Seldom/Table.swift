@@ -12,7 +12,7 @@ public func kernels(_ table: UnsafeMutableRawPointer) {
     as: KernelTable.self,
     to: KernelTable(
       pairwise: pairwise, pairwiseMixture: pairwiseMixture, unpaired: unpaired, ranking: ranking,
-      rankingRewards: rankingRewards,
+      rankingRewards: rankingRewards, listwise: listwise,
       firstNonfinite: firstNonfinite,
       rowStatistics: rowStatistics, logit: logit, rowGradient: rowGradient,
       log: { log(F64x8(repeating: $0))[0] }, exp: { exp(F64x8(repeating: $0))[0] },

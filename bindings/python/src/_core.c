@@ -46,6 +46,8 @@ static PyMethodDef methods[] = {
     FAST(plackett_luce_loss, "($module, policy_logps, ref_logps, beta, weights, position_weights, direction, rankings, "
                              "ranks, offsets, tie_strengths, reduction, nonfinite, unlisted, first_choice, top, "
                              "ties, shared, /)"),
+    FAST(listwise_loss, "($module, policy_logps, ref_logps, targets, beta, weights, offsets, loss_type, reduction, "
+                        "nonfinite, /)"),
     FAST(sample_rankings, "($module, rewards, num_samples, seed, /)"),
     FAST(ranking_marginals, "($module, rewards, /)"),
     FAST(sequence_logps, "($module, logits, labels, options, by_products, /)"),

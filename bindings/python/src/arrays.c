@@ -151,6 +151,53 @@ int take_logits(operand *argument, PyObject *object, element *type) {
   return refuse_type(argument, argument->array, "float32, float64, float16 or bfloat16");
 }
 
+/** Bit patterns of bfloat16 as float32. */
+static PyObject *widen_bits(PyArrayObject *bits) {
+  PyObject *single = PyArray_SimpleNew(PyArray_NDIM(bits), PyArray_DIMS(bits), NPY_FLOAT);
+  if (single == NULL)
+    return NULL;
+  const uint16_t *from = PyArray_DATA(bits);
+  uint32_t *to = PyArray_DATA((PyArrayObject *)single);
+  for (npy_intp i = 0; i < PyArray_SIZE(bits); i++)
+    to[i] = (uint32_t)from[i] << 16;
+  return single;
+}
+
+PyObject *widened(PyObject *object, const char *name) {
+  if (!PyArray_Check(object) && !exports_dlpack(object))
+    return Py_NewRef(object);
+  int is_bfloat16 = 0;
+  operand half = {name, name, as_array(object, name, &is_bfloat16)};
+  if (half.array == NULL)
+    return NULL;
+  PyObject *single = NULL;
+  if (PyArray_TYPE(half.array) == NPY_HALF)
+    single = PyArray_FromArray(half.array, PyArray_DescrFromType(NPY_FLOAT), NPY_ARRAY_CARRAY_RO);
+  else if (!is_bfloat16 && !has_type_bfloat16(half.array))
+    single = Py_NewRef(object);
+  else if ((is_bfloat16 || view_bits(&half) == 0) && make_contiguous(&half, NPY_UINT16) == 0)
+    single = widen_bits(half.array);
+  Py_XDECREF(half.array);
+  return single;
+}
+
+int take_widened(operand *operands, PyObject *const *objects, size_t count, size_t required, size_t beta,
+                 double *number) {
+  PyObject *owned[MOST_WIDENED] = {NULL}, *arrays[MOST_WIDENED];
+  int taken = 0;
+  for (size_t i = 0; i < count && taken == 0; i++) {
+    arrays[i] = owned[i] = widened(objects[i], operands[i].name);
+    taken = owned[i] == NULL ? -1 : 0;
+  }
+  if (taken == 0)
+    taken = take_number(number, &arrays[beta], operands[beta].name);
+  if (taken == 0)
+    taken = take_floats(operands, arrays, count, required);
+  for (size_t i = 0; i < count; i++)
+    Py_XDECREF(owned[i]);
+  return taken;
+}
+
 int take_output(operand *argument, PyObject *object, element type) {
   element given;
   if (!PyArray_Check(object) && !PyObject_CheckBuffer(object) && !exports_dlpack(object)) {

@@ -53,6 +53,26 @@ typedef enum { F32, F64, F16, BF16 } element;
  * comes as an array of bit patterns. */
 int take_logits(operand *argument, PyObject *object, element *type);
 
+/** An array or tensor of float16 or bfloat16 as a new one of float32, with the same values; any other object as it is. */
+PyObject *widened(PyObject *object, const char *name);
+
+/** As take_floats, for at most MOST_WIDENED operands that may be of half precision, which become float32. One of them,
+ * `beta`, may be a number instead: it is left in *number. */
+enum { MOST_WIDENED = 8 };
+int take_widened(operand *operands, PyObject *const *objects, size_t count, size_t required, size_t beta,
+                 double *number);
+
+/** Groups of entries: (B, K), or (K,) for a single group, or (N,) with (B + 1,) offsets. Numbers of groups then are (B,),
+ * or () for a single one. */
+typedef struct {
+  size_t num_groups, group_size;
+  int ndim;
+  npy_intp shape[1];
+} groups;
+
+/** Finds the groups of `entries`; `offsets` may have no array. */
+int take_groups(groups *layout, const operand *entries, const operand *offsets);
+
 /** As take_logits, for an array that the call writes: it must be of `type`, in memory that can be written. */
 int take_output(operand *argument, PyObject *object, element type);
 
@@ -101,6 +121,7 @@ int take_nonfinite(swiftdpo_nonfinite *nonfinite, PyObject *object);
 int take_unlisted(swiftdpo_unlisted *unlisted, PyObject *object);
 int take_ties(swiftdpo_ties *ties, PyObject *object);
 int take_first_choice(swiftdpo_first_choice *first_choice, PyObject *object);
+int take_listwise_loss_type(swiftdpo_listwise_loss_type *loss_type, PyObject *object);
 
 /** An integer above 0. */
 int take_positive(size_t *count, PyObject *object, const char *name);
@@ -163,6 +184,7 @@ PyObject *core_udm_weights(PyObject *module, PyObject *const *args, Py_ssize_t n
 PyObject *core_wpo_weights(PyObject *module, PyObject *const *args, Py_ssize_t nargs); /* tokens.c */
 PyObject *core_humanline_clamp(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *core_plackett_luce_loss(PyObject *module, PyObject *const *args, Py_ssize_t nargs); /* rankings.c */
+PyObject *core_listwise_loss(PyObject *module, PyObject *const *args, Py_ssize_t nargs);      /* listwise.c */
 PyObject *core_sample_rankings(PyObject *module, PyObject *const *args, Py_ssize_t nargs);    /* ranking_samples.c */
 PyObject *core_ranking_marginals(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *core_sequence_logps(PyObject *module, PyObject *const *args, Py_ssize_t nargs); /* logps.c */

@@ -114,6 +114,14 @@ int take_ties(swiftdpo_ties *ties, PyObject *object) {
   return choice < 0 ? -1 : 0;
 }
 
+int take_listwise_loss_type(swiftdpo_listwise_loss_type *loss_type, PyObject *object) {
+  static const char *const choices[] = {"cross_entropy", "lambda", "pro", NULL}; /* as the enum counts */
+  int choice = take_choice(object, "loss_type", choices, "'cross_entropy', 'lambda' or 'pro'");
+  if (choice >= 0)
+    *loss_type = (swiftdpo_listwise_loss_type)choice;
+  return choice < 0 ? -1 : 0;
+}
+
 int take_positive(size_t *count, PyObject *object, const char *name) {
   int64_t number;
   if (take_int64(&number, object, name) < 0)

@@ -7,9 +7,8 @@ enum { LOSSES, REWARDS, GRAD_POLICY, GRADIENT_WEIGHTS, HESSIAN_PRODUCT, GRAD_TIE
 
 /** A batch's layout, and where its groups come from. */
 typedef struct {
-  size_t num_groups, group_size, num_shared_items;
-  int group_ndim;
-  npy_intp group_shape[1];
+  groups groups;
+  size_t num_shared_items;
 } layout;
 
 static size_t size_of(PyArrayObject *array) { return array == NULL ? 0 : (size_t)PyArray_SIZE(array); }
@@ -20,8 +19,8 @@ static size_t size_of(PyArrayObject *array) { return array == NULL ? 0 : (size_t
                                       PyArrayObject *const *out, swiftdpo_culprit *culprit) { \
     const swiftdpo_rankings_##DTYPE rankings = { \
         .struct_size = sizeof rankings, \
-        .num_groups = sizes->num_groups, \
-        .group_size = sizes->group_size, \
+        .num_groups = sizes->groups.num_groups, \
+        .group_size = sizes->groups.group_size, \
         .policy_logps = fused ? NULL : data_of(in[POLICY].array), \
         .ref_logps = data_of(in[REF].array), \
         .rankings = data_of(in[RANKINGS].array), \
@@ -63,10 +62,36 @@ static int check_ndim(const operand *argument, int lowest, int highest, const ch
   return -1;
 }
 
-/**
- * Entries are (B, K), or (K,) for a single group, or (N,) with (B + 1,) offsets; groups are (B,), or () for a single
- * one. Items are laid out as the entries, unless all groups share them.
- */
+int take_groups(groups *layout, const operand *entries, const operand *offsets) {
+  const npy_intp *shape = PyArray_DIMS(entries->array);
+  if (offsets->array == NULL) {
+    if (check_ndim(entries, 1, 2, "2, (B, K), or 1 for a single group") < 0)
+      return -1;
+    int ndim = PyArray_NDIM(entries->array);
+    *layout = (groups){.num_groups = ndim == 2 ? (size_t)shape[0] : 1,
+                       .group_size = (size_t)shape[ndim - 1],
+                       .ndim = ndim - 1,
+                       .shape = {shape[0]}};
+    return 0;
+  }
+  if (check_ndim(entries, 1, 1, "1, (N,), beside offsets") < 0 || check_ndim(offsets, 1, 1, "1, (B + 1,)") < 0)
+    return -1;
+  npy_intp ends = PyArray_DIM(offsets->array, 0);
+  if (ends == 0) {
+    PyErr_SetString(PyExc_ValueError, "offsets has shape (0,); expected (B + 1,), the first of them 0");
+    return -1;
+  }
+  npy_intp last = (npy_intp)((const int64_t *)PyArray_DATA(offsets->array))[ends - 1];
+  if (last != shape[0]) {
+    PyErr_Format(PyExc_ValueError, "offsets[%zd] is %zd; expected %zd, the length of %s", (Py_ssize_t)ends - 1,
+                 (Py_ssize_t)last, (Py_ssize_t)shape[0], entries->name);
+    return -1;
+  }
+  *layout = (groups){.num_groups = (size_t)ends - 1, .ndim = 1, .shape = {ends - 1}};
+  return 0;
+}
+
+/** Items are laid out as the entries, unless all groups share them. */
 static int check_shapes(const operand *in, int shared, layout *sizes) {
   const operand *entries = shared ? &in[RANKINGS] : &in[POLICY];
   if (shared && (in[RANKINGS].array == NULL || check_ndim(&in[POLICY], 1, 1, "1, an element for each item") < 0)) {
@@ -75,30 +100,9 @@ static int check_shapes(const operand *in, int shared, layout *sizes) {
     return -1;
   }
   const npy_intp *shape = PyArray_DIMS(entries->array);
-  if (in[OFFSETS].array != NULL) {
-    if (check_ndim(entries, 1, 1, "1, (N,), beside offsets") < 0 || check_ndim(&in[OFFSETS], 1, 1, "1, (B + 1,)") < 0)
-      return -1;
-    npy_intp ends = PyArray_DIM(in[OFFSETS].array, 0);
-    if (ends == 0) {
-      PyErr_SetString(PyExc_ValueError, "offsets has shape (0,); expected (B + 1,), the first of them 0");
-      return -1;
-    }
-    npy_intp last = (npy_intp)((const int64_t *)PyArray_DATA(in[OFFSETS].array))[ends - 1];
-    if (last != shape[0]) {
-      PyErr_Format(PyExc_ValueError, "offsets[%zd] is %zd; expected %zd, the length of %s", (Py_ssize_t)ends - 1,
-                   (Py_ssize_t)last, (Py_ssize_t)shape[0], entries->name);
-      return -1;
-    }
-    *sizes = (layout){.num_groups = (size_t)ends - 1, .group_ndim = 1, .group_shape = {ends - 1}};
-  } else {
-    if (check_ndim(entries, 1, 2, "2, (B, K), or 1 for a single group") < 0)
-      return -1;
-    int ndim = PyArray_NDIM(entries->array);
-    *sizes = (layout){.num_groups = ndim == 2 ? (size_t)shape[0] : 1,
-                      .group_size = (size_t)shape[ndim - 1],
-                      .group_ndim = ndim - 1,
-                      .group_shape = {shape[0]}};
-  }
+  *sizes = (layout){.num_shared_items = 0};
+  if (take_groups(&sizes->groups, entries, &in[OFFSETS]) < 0)
+    return -1;
   if (shared)
     sizes->num_shared_items = (size_t)PyArray_SIZE(in[POLICY].array);
 
@@ -111,7 +115,7 @@ static int check_shapes(const operand *in, int shared, layout *sizes) {
       if (check_shape(&in[i], PyArray_NDIM(entries->array), shape, shared ? "as rankings" : "as policy_logps") < 0)
         return -1;
     } else if (i == BETA || i == WEIGHTS) {
-      if (check_shape(&in[i], sizes->group_ndim, sizes->group_shape, "an element for each group") < 0)
+      if (check_shape(&in[i], sizes->groups.ndim, sizes->groups.shape, "an element for each group") < 0)
         return -1;
     } else if (i == POSITION_WEIGHTS || i == TIE_STRENGTHS) {
       if (in[i].array != NULL && check_ndim(&in[i], 1, 1, "1") < 0)
@@ -124,10 +128,7 @@ static int check_shapes(const operand *in, int shared, layout *sizes) {
 /** The arguments: the inputs in their order, then reduction, nonfinite, unlisted, first_choice, top, ties, shared. */
 static int take(operand *in, swiftdpo_plackett_luce_options *options, layout *sizes, PyObject *const *args) {
   PyObject *const *choices = args + NUM_INPUTS;
-  PyObject *arrays[NUM_FLOATS];
-  for (int i = 0; i < NUM_FLOATS; i++)
-    arrays[i] = args[i];
-  if (take_number(&options->beta, &arrays[BETA], "beta") < 0)
+  if (take_widened(in, args, NUM_FLOATS, 1, BETA, &options->beta) < 0)
     return -1;
   if (take_reduction(&options->reduction, choices[0]) < 0 || take_nonfinite(&options->nonfinite, choices[1]) < 0)
     return -1;
@@ -137,8 +138,6 @@ static int take(operand *in, swiftdpo_plackett_luce_options *options, layout *si
     return -1;
   int32_t shared;
   if (take_ties(&options->ties, choices[5]) < 0 || take_flag(&shared, choices[6], "shared") < 0)
-    return -1;
-  if (take_floats(in, arrays, NUM_FLOATS, 1) < 0)
     return -1;
   for (int i = RANKINGS; i < NUM_INPUTS; i++) {
     int type = i == TIE_STRENGTHS ? NPY_DOUBLE : NPY_INT64;
@@ -170,7 +169,7 @@ static PyObject *plackett_luce_loss(PyObject *const *args, Py_ssize_t nargs, con
     goto done;
   PyArrayObject *policy = in[POLICY].array;
   int ndim = PyArray_NDIM(policy), type = PyArray_TYPE(policy);
-  if (new_arrays(&out[LOSSES], 1, sizes.group_ndim, sizes.group_shape, type) < 0)
+  if (new_arrays(&out[LOSSES], 1, sizes.groups.ndim, sizes.groups.shape, type) < 0)
     goto done;
   /* What a call does not give stays NULL, and is None. */
   const int given[NUM_OUTPUTS] = {

@@ -10,6 +10,7 @@ protocol or DLPack from CPU memory; losses, gradients and rewards come back as N
 - `tdpo_loss`, `sequential_kl`: pairs, with the KL divergence of each step
 - `wpo_weights`, `humanline_clamp`: what weighs or bounds tokens
 - `plackett_luce_loss`: ranked lists of responses; `sample_rankings` draws them
+- `listwise_loss`: lists of responses with targets: cross-entropy, LiPO-lambda, PRO
 - `fit_plackett_luce`: worths of items from rankings of them
 - `sequence_logps_backward`: the gradient by log-probabilities to the gradient by logits, in place if you like
 - `fused_linear_logps`, `fused_linear_logps_backward`, `fused_linear_dpo_loss`, `fused_linear_kto_loss`,
@@ -65,6 +66,7 @@ from .fused import (
     fused_linear_vocab_shard,
     fused_linear_workspace,
 )
+from .listwise import ListwiseLoss, listwise_loss
 from .logps import RowFlag, SequenceLogps, sequence_logps, sequence_logps_backward
 from .partition import (
     LogPartitionAccumulator,
@@ -111,6 +113,7 @@ __all__ = [
     "HumanlineClamp",
     "KLEstimates",
     "KTOBaseline",
+    "ListwiseLoss",
     "LogPartitionAccumulator",
     "LogPartitionEstimate",
     "LogpsOptions",
@@ -160,6 +163,7 @@ __all__ = [
     "kl_divergence",
     "kl_estimates",
     "kto_loss",
+    "listwise_loss",
     "log_preference_probability",
     "merge_vocab_shards",
     "num_threads",

@@ -12,6 +12,7 @@ from ._typing import (
     DivergenceKind,
     FirstChoice,
     FloatArray,
+    ListwiseLossType,
     LogpsOptions,
     Nonfinite,
     Reduction,
@@ -88,6 +89,18 @@ def plackett_luce_loss(
     top: int | None,
     ties: Ties,
     shared: bool,
+    /,
+) -> tuple[Any, ...]: ...
+def listwise_loss(
+    policy_logps: ArrayLike,
+    ref_logps: ArrayLike | None,
+    targets: ArrayLike,
+    beta: float | ArrayLike,
+    weights: ArrayLike | None,
+    offsets: ArrayLike | None,
+    loss_type: ListwiseLossType,
+    reduction: Reduction,
+    nonfinite: Nonfinite,
     /,
 ) -> tuple[Any, ...]: ...
 def sample_rankings(rewards: ArrayLike, num_samples: int, seed: int, /) -> npt.NDArray[np.int64]: ...

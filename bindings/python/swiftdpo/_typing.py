@@ -26,6 +26,7 @@ Nonfinite: TypeAlias = Literal["error", "propagate"]
 Unlisted: TypeAlias = Literal["error", "absent", "remain"]
 FirstChoice: TypeAlias = Literal["best", "worst"]
 Ties: TypeAlias = Literal["breslow", "efron", "average", "davidson"]
+ListwiseLossType: TypeAlias = Literal["cross_entropy", "lambda", "pro"]
 DivergenceKind: TypeAlias = Literal["kl", "reverse_kl", "generalized_kl", "jensen_shannon"]
 
 

@@ -215,10 +215,10 @@ class _Problem:
 
     def hessian_product(self, x: _Vector, gradient: _Vector, direction: _Vector) -> _Vector:
         log_worths, strengths = self.split(x)
-        if self.ties == "breslow":
+        if not self.num_strengths:
             product: _Vector = self.call(log_worths, direction, strengths)[5]
             return product + self.precision * direction
-        # The other ties have gradients only: a central difference of two.
+        # Davidson's strengths are fitted, too, and have gradients only: a central difference of two.
         step = 1e-5 / max(1e-300, float(np.abs(direction).max()))
         above, below = self.evaluate(x + step * direction)[1], self.evaluate(x - step * direction)[1]
         difference: _Vector = (above - below) / (2 * step)

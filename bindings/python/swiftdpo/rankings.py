@@ -10,7 +10,7 @@ from ._typing import ArrayLike, FirstChoice, FloatArray, Nonfinite, Reduction, T
 
 
 class PlackettLuceLoss(NamedTuple):
-    """What `plackett_luce_loss` returns, in the dtype of `policy_logps`."""
+    """What `plackett_luce_loss` returns, in the dtype of `policy_logps` (float32 for half precision)."""
 
     loss: float | FloatArray
     """The reduced loss; with ``reduction="none"`` the array `losses`."""
@@ -63,9 +63,9 @@ def plackett_luce_loss(
 
     Parameters
     ----------
-    policy_logps : (B, K) float32 or float64
+    policy_logps : (B, K) float32, float64, float16 or bfloat16
         log pi(y|x) in nats of each item, for each of B groups. All floating-point arrays of one call share
-        one dtype. Contiguous arrays and CPU tensors are read where they lie; lists become float64. (K,) is a
+        one dtype; half precision is read exactly and gives float32 results. Contiguous arrays and CPU tensors are read where they lie; lists become float64. (K,) is a
         single group: `losses` then has shape ().
     ref_logps : (B, K), optional
         The same under the frozen reference. None: 0, so that scores are beta * `policy_logps`.
@@ -186,12 +186,17 @@ def plackett_luce_hessian_product(
     offsets: ArrayLike | None = None,
     weights: ArrayLike | None = None,
     position_weights: ArrayLike | None = None,
+    ties: Ties = "breslow",
+    tie_strengths: ArrayLike | None = None,
     reduction: Reduction = "mean",
 ) -> FloatArray:
-    """Product of the Hessian of `plackett_luce_loss` with a vector, in time linear in the number of items.
+    """Product of the Hessian of `plackett_luce_loss` with a vector.
 
-    The Hessian is that of ``loss`` by `policy_logps`. It is positive semidefinite, and its product with a
-    vector that is constant in each group is 0.
+    In time linear in the number of items; but d items that are tied take d 2^d with ``ties="average"``, and
+    Davidson's ties, whose strengths are held fixed, D^2 for each item.
+
+    The Hessian is that of ``loss`` by `policy_logps`. It is positive semidefinite but for ``ties="average"``,
+    and its product with a vector that is constant in each group is 0.
 
     Parameters
     ----------
@@ -213,13 +218,13 @@ def plackett_luce_hessian_product(
         rankings,
         ranks,
         offsets,
-        None,
+        tie_strengths,
         reduction,
         "error",
         unlisted,
         first_choice,
         top,
-        "breslow",
+        ties,
         False,
     )
     product: FloatArray = results[5]
