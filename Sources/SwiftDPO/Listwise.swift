@@ -3,36 +3,12 @@ import CSwiftDPO
 import Elementary
 import Preference
 
-protocol Lists: GrowableStruct {
-  associatedtype Value
-  var num_groups: Int { get }
-  var group_size: Int { get }
-  var policy_logps: UnsafePointer<Value>! { get }
-  var ref_logps: UnsafePointer<Value>! { get }
-  var targets: UnsafePointer<Value>! { get }
-  var betas: UnsafePointer<Value>! { get }
-  var weights: UnsafePointer<Value>! { get }
-  var offsets: UnsafePointer<Int64>! { get }
-}
-
-protocol ListResults: GrowableStruct {
-  associatedtype Value
-  var loss: UnsafeMutablePointer<Double>! { get }
-  var losses: UnsafeMutablePointer<Value>! { get }
-  var grad_policy_logps: UnsafeMutablePointer<Value>! { get }
-  var rewards: UnsafeMutablePointer<Value>! { get }
-}
-
-extension swiftdpo_lists_f32: Lists { static var initial: Self { zeroed(Self()) } }
-extension swiftdpo_lists_f64: Lists { static var initial: Self { zeroed(Self()) } }
-extension swiftdpo_list_results_f32: ListResults { static var initial: Self { zeroed(Self()) } }
-extension swiftdpo_list_results_f64: ListResults { static var initial: Self { zeroed(Self()) } }
+extension swiftdpo_lists_f32: GrowableStruct {}
+extension swiftdpo_lists_f64: GrowableStruct {}
+extension swiftdpo_list_results_f32: GrowableStruct {}
+extension swiftdpo_list_results_f64: GrowableStruct {}
 extension swiftdpo_listwise_options: GrowableStruct {
-  static var initial: Self {
-    var options = zeroed(Self())
-    options.beta = 0.1
-    return options
-  }
+  static func setDefaults(_ value: inout Self) { value.beta = 0.1 }
 }
 
 @_cdecl("swiftdpo_lists_f32_init") @implementation
@@ -61,7 +37,7 @@ public func swiftdpo_listwise_loss_f32(
   _ lists: UnsafePointer<swiftdpo_lists_f32>!, _ options: UnsafePointer<swiftdpo_listwise_options>!,
   _ results: UnsafePointer<swiftdpo_list_results_f32>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try listwiseLoss(.f32, lists, options, results) }
+  answer(culprit) { () throws(Fault) in try listwiseLoss(.f32, form(lists), options, form(results)) }
 }
 
 @_cdecl("swiftdpo_listwise_loss_f64") @implementation
@@ -69,13 +45,13 @@ public func swiftdpo_listwise_loss_f64(
   _ lists: UnsafePointer<swiftdpo_lists_f64>!, _ options: UnsafePointer<swiftdpo_listwise_options>!,
   _ results: UnsafePointer<swiftdpo_list_results_f64>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try listwiseLoss(.f64, lists, options, results) }
+  answer(culprit) { () throws(Fault) in try listwiseLoss(.f64, form(lists), options, form(results)) }
 }
 
-private func listwiseLoss<L: Lists, R: ListResults>(
-  _ type: ElementType, _ lists: UnsafePointer<L>?, _ options: UnsafePointer<swiftdpo_listwise_options>?,
-  _ results: UnsafePointer<R>?
-) throws(Fault) where L.Value == R.Value {
+private func listwiseLoss(
+  _ type: ElementType, _ lists: UnsafePointer<swiftdpo_lists_f64>?,
+  _ options: UnsafePointer<swiftdpo_listwise_options>?, _ results: UnsafePointer<swiftdpo_list_results_f64>?
+) throws(Fault) {
   let lists = try read(lists, "lists")
   let options = try readOptional(options, "options")
   let results = try read(results, "results")
@@ -128,7 +104,7 @@ private func checkTargets(_ job: ListwiseJob, _ items: Int) throws(Fault) {
   try checkFinite(job.targets, job.type, items, "targets")
   switch job.loss {
   case .crossEntropy:
-    try checkAll(job.targets, job.type, items, SWIFTDPO_ERROR_TARGET, "targets") { $0 >= 0 }
+    try checkAll(job.targets, job.type, items, in: .nonnegative, SWIFTDPO_ERROR_TARGET, "targets")
     for group in 0..<job.numGroups {
       var sum = 0.0
       for item in job.items(group) { sum += job.type.load(job.targets, item) }
@@ -136,7 +112,8 @@ private func checkTargets(_ job: ListwiseJob, _ items: Int) throws(Fault) {
       try require(isDistribution, SWIFTDPO_ERROR_TARGET, "targets", at: job.items(group).lowerBound)
     }
   case .lambda:
-    try checkAll(job.targets, job.type, items, SWIFTDPO_ERROR_TARGET, "targets") { abs($0) <= 512 }
+    try checkAll(
+      job.targets, job.type, items, in: Interval(low: -512, high: 512), SWIFTDPO_ERROR_TARGET, "targets")
   case .pro: break
   }
 }

@@ -186,7 +186,8 @@ static void check_kind(swiftdpo_ties ties, size_t top, int has_place_weights, in
       CHECK_WITHIN(gradient_error * 12, b.gradient[first + i], slope);
       CHECK(b.grad_ref[first + i] == -b.gradient[first + i]);
       const long double h = 0x1p-13L;
-      const long double change = slope_of(&seen, scores, direction, h, i, h) - slope_of(&seen, scores, direction, -h, i, h);
+      const long double change =
+          slope_of(&seen, scores, direction, h, i, h) - slope_of(&seen, scores, direction, -h, i, h);
       CHECK_WITHIN(product_error * 12, b.product[first + i], beta * weight * change / (2 * h));
     }
   }

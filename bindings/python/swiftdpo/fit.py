@@ -349,6 +349,7 @@ def _minimise(
     began = time.monotonic()
     x = np.zeros(problem.num_items + problem.num_strengths)
     value, gradient = problem.evaluate(x)
+    x, value, gradient = _first_step(problem, x, value, gradient)
     limit = tolerance * problem.scale
     iteration, message = 0, "the gradient is below the tolerance"
     while (norm := float(np.abs(gradient).max())) > limit:
@@ -365,7 +366,9 @@ def _minimise(
             close = next_value <= value + 1e-13 * abs(value) and np.abs(next_gradient).max() < norm
             if enough or close:
                 break
-            length /= 2
+            # The least point of the parabola through what is known, but no leap.
+            excess = next_value - value - length * slope
+            length *= min(0.5, max(0.1, -0.5 * length * slope / excess)) if excess > 0 else 0.5
         else:
             message = "rounding errors allow no further progress"
             break
@@ -389,6 +392,21 @@ def _minimise(
         problem.evaluations,
         message,
     )
+
+
+def _first_step(
+    problem: _Problem, x: _Vector, value: float, gradient: _Vector
+) -> tuple[_Vector, float, _Vector]:
+    """From equal worths, where Newton's steps overshoot: each worth times how often its item was chosen, over how
+    often the stages expected it. (Hunter's step [2]; not taken where it gains nothing.)"""
+    items = slice(0, problem.num_items)
+    expected = problem.choices + (-gradient if problem.first_choice == "worst" else gradient)[items]
+    usable = (problem.choices > 0) & (expected > 0)
+    ratio = np.log(np.divide(problem.choices, expected, out=np.ones_like(expected), where=usable))
+    guess = x.copy()
+    guess[items] = -ratio if problem.first_choice == "worst" else ratio
+    next_value, next_gradient = problem.evaluate(guess)
+    return (guess, next_value, next_gradient) if next_value < value else (x, value, gradient)
 
 
 def _newton_step(problem: _Problem, x: _Vector, gradient: _Vector) -> _Vector:

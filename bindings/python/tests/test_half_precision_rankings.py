@@ -35,7 +35,9 @@ def test_arrays(dtype, options):
         swiftdpo.plackett_luce_loss(single[0][:, ::2], single[1][:, ::2], 0.5),
     )
     product = swiftdpo.plackett_luce_hessian_product(ref, policy, beta=1.0)
-    np.testing.assert_array_equal(product, swiftdpo.plackett_luce_hessian_product(single[1], single[0], beta=1.0))
+    np.testing.assert_array_equal(
+        product, swiftdpo.plackett_luce_hessian_product(single[1], single[0], beta=1.0)
+    )
     targets = np.full((5, 7), 0.125, dtype)
     targets[:, 0] = 0.25
     same(

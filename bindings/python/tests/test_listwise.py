@@ -95,9 +95,9 @@ def test_exact(kind, spread, dtype):
         # What rounding an exponent of PRO changes a loss by.
         ulps = 16 + (64 * float(abs(scores).max()) if kind == "pro" and end > start else 0)
         double = 1e-3 if dtype == np.float32 else 1
-        assert error_in_ulps(out.losses[group], weight * loss, dtype, scale=max(loss, mp.mpf(1e-30)) * weight) <= max(
-            ulps * double, 0.51 if dtype == np.float32 else 0
-        )
+        assert error_in_ulps(
+            out.losses[group], weight * loss, dtype, scale=max(loss, mp.mpf(1e-30)) * weight
+        ) <= max(ulps * double, 0.51 if dtype == np.float32 else 0)
         for actual, slope in zip(out.grad_policy_logps[start:end], beta * weight * gradient, strict=True):
             scale = max(beta * weight * sizes, mp.mpf(1e-300))
             assert error_in_ulps(actual, slope, dtype, scale=scale) <= max(ulps * double, 1)
@@ -117,7 +117,9 @@ def test_autograd(kind):
     elif kind == "lambda":
         places = scores.detach().argsort(1, descending=True).argsort(1) + 1
         discounts = 1 / torch.log1p(places.double())
-        weights = (2**goals[:, :, None] - 2**goals[:, None]) * (discounts[:, :, None] - discounts[:, None]).abs()
+        weights = (2 ** goals[:, :, None] - 2 ** goals[:, None]) * (
+            discounts[:, :, None] - discounts[:, None]
+        ).abs()
         pairs = weights.clamp(min=0) * torch.nn.functional.softplus(scores[:, None] - scores[:, :, None])
         losses = pairs.sum((1, 2))
     else:

@@ -62,7 +62,14 @@ def test_hessian_product(kind, spread, options):
     ranks = some_ranks(rng, 6, 6)
     ties, strengths = (ranking_oracles.breslow, None) if kind == "breslow" else KINDS[kind]
     product = swiftdpo.plackett_luce_hessian_product(
-        direction, scores, beta=BETA, ranks=ranks, ties=kind, tie_strengths=strengths, reduction="sum", **options
+        direction,
+        scores,
+        beta=BETA,
+        ranks=ranks,
+        ties=kind,
+        tie_strengths=strengths,
+        reduction="sum",
+        **options,
     )
     step = mp.mpf(10) ** -12
     for group in range(6):
