@@ -958,7 +958,8 @@ swiftdpo_status swiftdpo_ranking_marginals_f64(const double *rewards, size_t num
  *                  (Song et al. 2023, whose temperatures are 1 / c; without its supervised term.) It is no function of
  *                  differences of scores: a constant added to a group's scores changes it.
  *
- * LAMBDA and PRO take time quadratic in the group's size. Accuracy (f64): 16 ulp of the sum of the terms' sizes, and
+ * LAMBDA and PRO take time quadratic in the group's size; all take temporary memory of 8 doubles for each candidate of
+ * the largest group, for each task. Accuracy (f64): 16 ulp of the sum of the terms' sizes, and
  * PRO's exponents within an ulp of the largest c s; f32: rounded from double.
  */
 

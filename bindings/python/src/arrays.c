@@ -177,7 +177,7 @@ PyObject *widened(PyObject *object, const char *name) {
     single = Py_NewRef(object);
   else if ((is_bfloat16 || view_bits(&half) == 0) && make_contiguous(&half, NPY_UINT16) == 0)
     single = widen_bits(half.array);
-  Py_XDECREF(half.array);
+  Py_XDECREF((PyObject *)half.array);
   return single;
 }
 

@@ -397,8 +397,8 @@ def _minimise(
 def _first_step(
     problem: _Problem, x: _Vector, value: float, gradient: _Vector
 ) -> tuple[_Vector, float, _Vector]:
-    """From equal worths, where Newton's steps overshoot: each worth times how often its item was chosen, over how
-    often the stages expected it. (Hunter's step [2]; not taken where it gains nothing.)"""
+    """From equal worths, where Newton's steps overshoot: each worth times how often its item was chosen, over
+    how often the stages expected it. (Hunter's step; not taken where it gains nothing.)"""
     items = slice(0, problem.num_items)
     expected = problem.choices + (-gradient if problem.first_choice == "worst" else gradient)[items]
     usable = (problem.choices > 0) & (expected > 0)

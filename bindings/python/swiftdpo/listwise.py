@@ -46,28 +46,28 @@ def listwise_loss(
         pro             sum over k < K, best target first, of log sum over i >= k of exp(c_ki s_i) - c_kk s_k,
                         c_ki = t_k - t_i for i > k, c_kk = t_k - t_K
 
-    The first is ListNet's top-one loss [1]_ with the targets as they are, and S-DPO's where one target is 1. The
-    second is LiPO-lambda [2]_: rank_i is the place of s_i among the group's scores, and the weights of
+    The first is ListNet's top-one loss [1]_ with the targets as they are, and S-DPO's where one target is 1.
+    The second is LiPO-lambda [2]_: rank_i is the place of s_i among the group's scores, and the weights of
     LambdaRank [3]_ are constants in the gradient. The third is PRO [4]_ without its supervised term; its
     temperatures are 1 / c, and it is no function of differences of scores.
 
     Parameters
     ----------
     policy_logps : (B, K) float32, float64, float16 or bfloat16
-        log pi(y|x) in nats of each response, for each of B groups. All floating-point arrays of one call share one
-        dtype; half precision is read exactly and gives float32 results. (K,) is a single group.
+        log pi(y|x) in nats of each response, for each of B groups. All floating-point arrays of one call
+        share one dtype; half precision is read exactly and gives float32 results. (K,) is a single group.
     ref_logps : (B, K) or None
         The same under the frozen reference. None: 0.
     targets : (B, K)
-        For "cross_entropy" a distribution over each group: at least 0, with the sum 1 to within 1e-3. For "lambda"
-        grades or rewards in [-512, 512]. For "pro" rewards.
+        For "cross_entropy" a distribution over each group: at least 0, with the sum 1 to within 1e-3. For
+        "lambda" grades or rewards in [-512, 512]. For "pro" rewards.
     beta : float or (B,)
         Above 0; one for the batch or one for each group.
     loss_type : "cross_entropy", "lambda" or "pro"
         "lambda" and "pro" take time quadratic in K.
     offsets : (B + 1,) int64 or int32, optional
-        Groups of different sizes: arrays of responses are flat, (N,) for (B, K) everywhere, and group b has those
-        from ``offsets[b]`` to ``offsets[b + 1] - 1``.
+        Groups of different sizes: arrays of responses are flat, (N,) for (B, K) everywhere, and group b has
+        those from ``offsets[b]`` to ``offsets[b + 1] - 1``.
     weights : (B,), optional
         Factor, at least 0, of each group's loss. The mean still divides by B.
     reduction, nonfinite
@@ -85,7 +85,8 @@ def listwise_loss(
     References
     ----------
     .. [1] Cao et al., "Learning to Rank: From Pairwise Approach to Listwise Approach", ICML 2007.
-    .. [2] Liu et al., "LiPO: Listwise Preference Optimization through Learning-to-Rank", 2024, arXiv:2402.01878.
+    .. [2] Liu et al., "LiPO: Listwise Preference Optimization through Learning-to-Rank", 2024,
+       arXiv:2402.01878.
     .. [3] Burges et al., "Learning to Rank with Nonsmooth Cost Functions", NIPS 2006.
     .. [4] Song et al., "Preference Ranking Optimization for Human Alignment", 2023, arXiv:2306.17492.
 

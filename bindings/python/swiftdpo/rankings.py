@@ -64,9 +64,10 @@ def plackett_luce_loss(
     Parameters
     ----------
     policy_logps : (B, K) float32, float64, float16 or bfloat16
-        log pi(y|x) in nats of each item, for each of B groups. All floating-point arrays of one call share
-        one dtype; half precision is read exactly and gives float32 results. Contiguous arrays and CPU tensors are read where they lie; lists become float64. (K,) is a
-        single group: `losses` then has shape ().
+        log pi(y|x) in nats of each item, for each of B groups. All floating-point arrays of one call
+        share one dtype; half precision is read exactly and gives float32 results. Contiguous arrays and
+        CPU tensors are read where they lie; lists become float64. (K,) is a single group: `losses` then
+        has shape ().
     ref_logps : (B, K), optional
         The same under the frozen reference. None: 0, so that scores are beta * `policy_logps`.
     beta : float or (B,)

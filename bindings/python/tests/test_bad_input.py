@@ -326,6 +326,10 @@ def test_nothing_to_choose_from():
 @pytest.mark.parametrize(("function", "name"), FLOAT_ARRAYS)
 def test_dtypes_of_log_probabilities_and_parameters(function, name, dtype):
     values = np.ones_like(arguments(function)[name], dtype="i8").astype(dtype)
+    if function == "plackett_luce_loss" and dtype == np.float16:
+        # Rankings take half precision, but not beside double.
+        refuse(function, TypeError, "", **{name: values})
+        return
     refuse(
         function, TypeError, f"{name} has dtype {values.dtype}; expected float32 or float64", **{name: values}
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 
+import choix
 import numpy as np
 import pytest
 import swiftdpo
@@ -39,6 +40,50 @@ def test_maximum_likelihood(name, rankings, options):
     np.testing.assert_allclose(fit.log_worths, expected["theta_mle_zero_mean"], atol=1e-11)
     assert fit.log_likelihood == pytest.approx(float(expected["loglik_mle"]), rel=1e-13)
     assert abs(fit.log_worths.mean()) < 1e-15
+
+
+def test_choix():
+    """Its spectral iteration, run to the end, on the season and on rankings drawn at random."""
+    drawn = swiftdpo.sample_rankings(np.linspace(-2, 2, 12), 40, seed=1)
+    for rankings, count in ((races(), 83), (drawn.tolist(), 12)):
+        theirs = choix.ilsr_rankings(count, rankings, tol=1e-12, max_iter=1000)
+        fit = swiftdpo.fit_plackett_luce(rankings, count, tolerance=1e-12)
+        np.testing.assert_allclose(fit.log_worths, theirs - theirs.mean(), atol=1e-10)
+        assert fit.log_likelihood == pytest.approx(choix.log_likelihood_rankings(rankings, theirs), rel=1e-13)
+
+
+def test_pseudo_rankings_connect_the_whole_season():
+    """The R package's: half a win and half a loss of each driver against a ghost of log-worth 0."""
+    expected = REFERENCE["nascar87_npseudo0.5"]
+    whole, ghost = nascar_races(), 87
+    pairs = [pair for driver in range(ghost) for pair in ([driver, ghost], [ghost, driver])]
+    weights = [1.0] * len(whole) + [0.5] * len(pairs)
+    fit = swiftdpo.fit_plackett_luce([*whole, *pairs], weights=weights, tolerance=1e-12)
+    worths = fit.log_worths - fit.log_worths[ghost]
+    np.testing.assert_allclose(worths[:ghost], expected["theta_ghost0"], atol=1e-10)
+
+
+@pytest.mark.parametrize("ties", ["efron", "average"])
+def test_ties_are_fitted_on_exact_products(ties):
+    """At the maximum the gradient vanishes, and the errors are those of the Hessian's differences."""
+    rng = np.random.default_rng(3)
+    rankings = [rng.permutation(6) for _ in range(30)]
+    ranks = [np.sort(rng.integers(1, 5, 6)) for _ in range(30)]
+    fit = swiftdpo.fit_plackett_luce(rankings, ranks=ranks, ties=ties, tolerance=1e-12)
+    assert fit.converged and fit.gradient_norm <= 1e-12 * 30
+
+    def gradient(log_worths):
+        scores = np.array([log_worths[ranking] for ranking in rankings])
+        slopes = swiftdpo.plackett_luce_loss(scores, beta=1.0, ranks=ranks, ties=ties, reduction="sum")
+        return np.bincount(np.concatenate(rankings), slopes.grad_policy_logps.ravel(), 6)
+
+    np.testing.assert_allclose(gradient(fit.log_worths), 0, atol=1e-11)
+    columns = [
+        (gradient(fit.log_worths + step) - gradient(fit.log_worths - step)) / 2e-4
+        for step in 1e-4 * np.eye(6)
+    ]
+    covariance = np.linalg.pinv(np.array(columns), rcond=1e-6)
+    np.testing.assert_allclose(fit.standard_errors, np.sqrt(np.diag(covariance)), rtol=1e-6)
 
 
 @pytest.mark.parametrize("name, rankings, options", DATA)

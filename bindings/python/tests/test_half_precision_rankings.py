@@ -53,7 +53,7 @@ def test_tensors(dtype):
 
 
 def test_one_dtype_in_a_call():
-    with pytest.raises(TypeError, match="^ref_logps is float64 but policy_logps is float32"):
+    with pytest.raises(TypeError, match=r"^ref_logps is float64 but policy_logps is float32"):
         swiftdpo.plackett_luce_loss(np.zeros((2, 3), np.float16), np.zeros((2, 3)))
-    with pytest.raises(TypeError, match="^policy_logps has dtype int64"):
+    with pytest.raises(TypeError, match=r"^policy_logps has dtype int64"):
         swiftdpo.plackett_luce_loss(np.zeros((2, 3), np.int64))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import swiftdpo
@@ -69,7 +71,7 @@ def some_targets(kind, rng, dtype):
     if kind == "pro":
         return np.round(4 * rng.normal(size=OFFSETS[-1])).astype(dtype) / 4
     targets = rng.exponential(1, OFFSETS[-1]).astype(dtype)
-    for start, end in zip(OFFSETS[:-1], OFFSETS[1:], strict=True):
+    for start, end in itertools.pairwise(OFFSETS):
         targets[start:end] /= targets[start:end].sum()
     return targets
 
@@ -87,7 +89,7 @@ def test_exact(kind, spread, dtype):
     )
     assert out.losses.dtype == out.grad_policy_logps.dtype == dtype
     total = mp.mpf(0)
-    for group, (start, end) in enumerate(zip(OFFSETS[:-1], OFFSETS[1:], strict=True)):
+    for group, (start, end) in enumerate(itertools.pairwise(OFFSETS)):
         beta, weight = exactly(betas[group]), exactly(weights[group])
         scores = beta * (exactly(policy[start:end]) - exactly(ref[start:end]))
         loss, gradient, sizes = exact(kind, scores, exactly(targets[start:end]))
@@ -204,5 +206,5 @@ def test_propagated_nan(kind):
 
 
 def test_targets_are_required():
-    with pytest.raises(TypeError, match="^targets is required"):
+    with pytest.raises(TypeError, match=r"^targets is required"):
         swiftdpo.listwise_loss([[0.5, 0.25]], None, None)

@@ -16,6 +16,7 @@ import swiftdpo
 import swiftdpo.divergences
 import swiftdpo.dpo
 import swiftdpo.enumeration
+import swiftdpo.listwise
 import swiftdpo.logps
 import swiftdpo.partition
 import swiftdpo.policies
@@ -92,6 +93,7 @@ def test_the_import_brings_nothing_but_numpy():
         swiftdpo.divergences,
         swiftdpo.dpo,
         swiftdpo.enumeration,
+        swiftdpo.listwise,
         swiftdpo.logps,
         swiftdpo.partition,
         swiftdpo.policies,
