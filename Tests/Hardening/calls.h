@@ -21,6 +21,8 @@
   X(unpaired, unpaired_loss_f32) \
   X(unpaired, unpaired_loss_f64) \
   X(unpaired, wpo_weights) \
+  X(rankings, listwise_loss_f32) \
+  X(rankings, listwise_loss_f64) \
   X(rankings, plackett_luce_loss_bf16) \
   X(rankings, plackett_luce_loss_f16) \
   X(rankings, plackett_luce_loss_f32) \
@@ -89,6 +91,11 @@
   X(linear_gradients_half) \
   X(linear_head_f32) \
   X(linear_head_half) \
+  X(list_results_f32) \
+  X(list_results_f64) \
+  X(lists_f32) \
+  X(lists_f64) \
+  X(listwise_options) \
   X(logits_f32) \
   X(logits_f64) \
   X(logits_half) \

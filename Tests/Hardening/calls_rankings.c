@@ -132,7 +132,7 @@ void TYPED(plackett_luce_loss)(call *c) {
   const bool is_plain = options->ties == SWIFTDPO_TIES_BRESLOW;
   if ((is_plain && shared == 0) || fault(c))
     results->gradient_weights = maybe_result(c, ELEMENT, items);
-  if ((is_plain && rankings->direction) || fault(c))
+  if (rankings->direction || fault(c))
     results->hessian_product = maybe_result(c, ELEMENT, items);
   results->grad_tie_strengths =
       options->ties == SWIFTDPO_TIES_DAVIDSON || fault(c) ? maybe_result(c, F64, strengths) : NULL;
