@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from ._typing import FirstChoice, Ties, Unlisted
+from .blas import blas_info
 from .build import build_info
 from .dpo import FDivergence
 
@@ -39,14 +40,15 @@ OF_PAIRS = {*NUMBERS, "f_divergence_type", "reference_free", "loss_weights"}
 
 
 def info() -> int:
-    """Version, kernels and threads, and the frameworks that are installed."""
-    build = build_info()
+    """Version, kernels, threads and BLAS, and the frameworks that are installed."""
+    build, blas = build_info(), blas_info()
     lines = {
         "version": build.version,
         "compiler": build.compiler,
         "instruction set": build.instruction_set,
         "threads": build.num_threads,
         "library": Path(__file__).with_name("libswiftdpo.so.0"),
+        "BLAS": f"{blas.function} of {blas.path}" if blas else "none found",
     }
     for name in FRAMEWORKS:
         try:
@@ -61,7 +63,7 @@ def info() -> int:
 def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(prog="python -m swiftdpo", description=__doc__)
     commands = result.add_subparsers(dest="command", required=True)
-    commands.add_parser("info", help="version, instruction set, threads, frameworks")
+    commands.add_parser("info", help="version, instruction set, threads, BLAS, frameworks")
     score = commands.add_parser(
         "score",
         help="score Parquet files of log-probabilities",
