@@ -214,6 +214,8 @@ static void unpaired(void) {
   DEFINE_UNPAIRED(f32, SWIFTDPO_UNPAIRED_F32_INIT, SWIFTDPO_UNPAIRED_RESULTS_F32_INIT, "unpaired_loss_f32");
   DEFINE_UNPAIRED(f64, SWIFTDPO_UNPAIRED_F64_INIT, SWIFTDPO_UNPAIRED_RESULTS_F64_INIT, "unpaired_loss_f64");
 #undef DEFINE_UNPAIRED
+}
+
 static void listwise(void) {
   static const char *const names[] = {"listwise_loss_f64, cross-entropy", "listwise_loss_f64, lambda",
                                       "listwise_loss_f64, PRO"};
