@@ -122,7 +122,7 @@ test-hardening: $(LIBRARY) ## Every function at its edges: guard pages, overlaps
 	$(MAKE) --no-print-directory -C Tests/Hardening LIBRARY_DIR=$(abspath $(LIBRARY_DIR))
 
 .PHONY: test-sanitizers
-test-sanitizers: $(SANITIZED) $(STAMPS)/sanitized-package $(STAMPS)/test ## The C tests and the extension under the address and undefined-behaviour sanitizers
+test-sanitizers: $(SANITIZED) $(STAMPS)/sanitized-package $(STAMPS)/test $(STAMPS)/torch ## The C tests and the extension under the address and undefined-behaviour sanitizers
 	$(MAKE) --no-print-directory -C Tests/C sanitized CC=$(CLANG) LIBRARY_DIR=$(abspath $(SANITIZED_DIR)) PYTHON=$(PYTHON)
 	$(MAKE) --no-print-directory -C Tests/Hardening sanitized CC=$(CLANG) LIBRARY_DIR=$(abspath $(SANITIZED_DIR))
 	$(call say,the extension)
