@@ -40,6 +40,7 @@ AS_IN_C = {
     "swiftdpo_fused_linear_unpaired_loss",
     "swiftdpo_fused_linear_vocab_shard",
     "swiftdpo_fused_linear_workspace",
+    "swiftdpo_listwise_loss",
     "swiftdpo_philox4x32_10",
     "swiftdpo_token_partition",
     "swiftdpo_use_blas",
