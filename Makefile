@@ -69,7 +69,7 @@ package: $(STAMPS)/package ## Install the Python package into .venv
 bench: $(STAMPS)/package $(STAMPS)/demo $(STAMPS)/test $(STAMPS)/torch $(STAMPS)/liger $(STAMPS)/bench ## Everything beside its peers: tables and plots into benchmarks/
 	$(BIN)/python benchmarks/run.py
 
-bench-quick: $(STAMPS)/package $(STAMPS)/demo $(STAMPS)/test $(STAMPS)/torch $(STAMPS)/liger $(STAMPS)/bench ## The same in three minutes, into build/benchmarks
+bench-quick: $(STAMPS)/package $(STAMPS)/demo $(STAMPS)/test $(STAMPS)/torch $(STAMPS)/liger $(STAMPS)/bench ## The same with fewer sizes and rounds, into build/benchmarks
 	$(BIN)/python benchmarks/run.py --quick --out build/benchmarks
 
 # The wheel's files bear the time of the last commit, so that two builds are the same bytes.

@@ -23,7 +23,6 @@ class Figure(NamedTuple):
     points: list[Point]
     notes: dict[str, Any] = {}  # noqa: RUF012 (never changed)
     """Figures that are no times: megabytes, bytes, ratios."""
-    log_x: bool = True
 
     def print(self) -> None:
         print(f"\n{self.title}")

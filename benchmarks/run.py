@@ -1,4 +1,4 @@
-"""All benchmarks, one after the other: `make bench`, or in under three minutes `make bench-quick`."""
+"""All benchmarks, one after the other: `make bench`, or with fewer sizes `make bench-quick`."""
 
 import argparse
 from pathlib import Path
