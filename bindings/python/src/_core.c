@@ -100,7 +100,7 @@ static int check_library(void) {
 }
 
 static int execute(PyObject *module) {
-  if (check_library() < 0 || PyArray_ImportNumPyAPI() < 0)
+  if (check_library() < 0 || PyArray_ImportNumPyAPI() < 0 || name_dlpack() < 0)
     return -1;
   return PyModule_AddStringConstant(module, "__version__", VERSION);
 }

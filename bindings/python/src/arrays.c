@@ -1,8 +1,6 @@
 /* Python objects as NumPy arrays: what is taken as it lies in memory, what is copied, what is refused. */
 #include "core.h"
 
-static int exports_dlpack(PyObject *object) { return PyObject_HasAttrString(object, "__dlpack__"); }
-
 /** `object` as an array over its own memory, if it is an array of any kind; else as NumPy's conversion of it. Tensors of
  * bfloat16, which NumPy does not have, become their bit patterns and say so, where they are taken at all. */
 static PyArrayObject *as_array(PyObject *object, const char *name, int *is_bfloat16) {

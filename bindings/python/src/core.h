@@ -105,6 +105,9 @@ static inline void *data_of(PyArrayObject *array) { return array == NULL ? NULL 
 
 /* -- dlpack.c: tensors of other libraries as arrays ----------------------------------------------------------------- */
 
+int name_dlpack(void); /* once, before the rest */
+int exports_dlpack(PyObject *object);
+
 /** An array over the memory of an object that exports DLPack. It keeps the export alive. bfloat16 is refused where
  * is_bfloat16 is NULL, and else an array of bit patterns. */
 PyArrayObject *borrow_dlpack(PyObject *object, int *is_bfloat16);

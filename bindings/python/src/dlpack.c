@@ -10,6 +10,19 @@
 
 enum { MAX_DIMENSIONS = 8 }; /* far more than any argument has */
 
+/** The protocol's names, made once: a string made for each call would stay in the interpreter's cache of attributes. */
+static PyObject *dlpack_name, *dlpack_device_name;
+
+int name_dlpack(void) {
+  if (dlpack_name == NULL)
+    dlpack_name = PyUnicode_InternFromString("__dlpack__");
+  if (dlpack_device_name == NULL)
+    dlpack_device_name = PyUnicode_InternFromString("__dlpack_device__");
+  return dlpack_name == NULL || dlpack_device_name == NULL ? -1 : 0;
+}
+
+int exports_dlpack(PyObject *object) { return PyObject_HasAttr(object, dlpack_name); }
+
 static const struct {
   uint8_t code, bits;
   int type;
@@ -39,7 +52,7 @@ static int numpy_type(DLDataType dtype, int *is_bfloat16) {
 
 /** Only memory that the processor reads is taken: its own, and the part of it that is pinned for a GPU. */
 static int check_device(PyObject *object) {
-  PyObject *device = PyObject_CallMethod(object, "__dlpack_device__", NULL);
+  PyObject *device = PyObject_CallMethodObjArgs(object, dlpack_device_name, NULL);
   if (device == NULL)
     return -1;
   PyObject *first = PySequence_GetItem(device, 0);
@@ -58,7 +71,7 @@ static int check_device(PyObject *object) {
 
 /** The tensor's capsule, of the newest kind that its library has. */
 static PyObject *export_capsule(PyObject *object) {
-  PyObject *export = PyObject_GetAttrString(object, "__dlpack__");
+  PyObject *export = PyObject_GetAttr(object, dlpack_name);
   PyObject *none = PyTuple_New(0);
   PyObject *newest = Py_BuildValue("{s(ii)}", "max_version", DLPACK_MAJOR_VERSION, DLPACK_MINOR_VERSION);
   PyObject *capsule = NULL;

@@ -65,6 +65,7 @@ def test_nothing_is_lost(function, case):
             with contextlib.suppress(TypeError, ValueError):
                 getattr(swiftdpo, function)(**given)
         gc.collect()
+        sys._clear_type_cache()  # it holds every name that was looked up, up to thousands of them
         references = [sys.getrefcount(value) for value in given.values() if type(value) is not int]
         return references, tracemalloc.get_traced_memory()[0]
 
