@@ -2048,7 +2048,8 @@ typedef struct swiftdpo_build {
   const char *compiler;        /**< Name and version of the compiler. */
   const char *instruction_set; /**< Kernels in use: "baseline", "avx2", "avx512" or "neon". The best that the processor
                                     has, or a lesser one that the environment's SWIFTDPO_ISA names at load. A name that
-                                    is none of them is passed over, and told: "avx2 (SWIFTDPO_ISA=avx1 unknown)". */
+                                    is none of them, or not on this machine, is passed over, and told:
+                                    "avx2 (SWIFTDPO_ISA=avx1 unknown)". */
   int32_t num_threads;         /**< swiftdpo_num_threads() */
 } swiftdpo_build;
 

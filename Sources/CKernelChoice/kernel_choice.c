@@ -21,19 +21,22 @@ enum { builds = sizeof names / sizeof names[0] };
 __attribute__((constructor)) static void load(void) {
   static char complaint[64];
   int isa = platform_detect_isa();
-  int known = 1;
+  const char *fault = NULL;
   const char *wish = getenv("SWIFTDPO_ISA");
   if (wish && *wish) {
     int rank = 0;
     while (rank < builds && strcmp(wish, names[rank]) != 0)
       rank++;
-    known = rank < builds;
-    if (rank < isa)
+    if (rank == builds)
+      fault = "unknown";
+    else if (rank > isa)
+      fault = "not on this machine";
+    else
       isa = rank;
   }
   description = names[isa];
-  if (!known) {
-    snprintf(complaint, sizeof complaint, "%s (SWIFTDPO_ISA=%.24s unknown)", names[isa], wish);
+  if (fault) {
+    snprintf(complaint, sizeof complaint, "%s (SWIFTDPO_ISA=%.22s %s)", names[isa], wish, fault);
     description = complaint;
   }
   swiftdpo_load(kernel_table, isa);

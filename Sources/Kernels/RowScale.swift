@@ -60,25 +60,18 @@ struct LargestTerm {
   }
 }
 
-/// Where a row begins to count: the first block with a logit above -inf, and the scale of its largest. nil if that is
-/// too far from 0, or if there is a NaN.
+/// Where a row begins to count: the first block with a logit above -inf, and a scale to begin with, that of the first
+/// few logits. nil if that is too far from 0, or if there is a NaN before it.
+///
+/// Whatever it is, the blocks raise it to the scale of the row's largest logit, rounded to the next power of two.
 func firstBlock(_ form: LogitsForm, _ row: UnsafeRawPointer, _ count: Int) -> (index: Int, exponent: Int32)? {
-  var start = 0
-  while start < count {
-    let end = count - start < blockLength ? count : start + blockLength
-    var top = F32x16(repeating: -.infinity)
-    var isNaN = false
-    var index = start
-    while index < end {
-      let values = form.type.logits16(row, index, end - index)
-      if any(values .!= values) { isNaN = true }
-      top = top.raised(to: values)
-      index &+= 16
-    }
-    let largest = Double(top.largest) * form.scale * log2e
-    if isNaN { return nil }
-    if largest > -.infinity { return largest.magnitude > 0x1p20 ? nil : (start, Int32(largest)) }
-    start = end
+  var index = 0
+  while index < count {
+    let values = form.type.logits16(row, index, count - index)
+    if any(values .!= values) { return nil }
+    let power = (Double(values.largest) * form.scale * log2e).rounded(.down)
+    if power > -.infinity { return power.magnitude > 0x1p20 ? nil : (index & ~(blockLength - 1), Int32(power)) }
+    index &+= 16
   }
   return (count, 0)
 }

@@ -10,8 +10,8 @@ void swiftdpo_kernels_baseline(void *table);
 void swiftdpo_kernels_avx2(void *table);
 void swiftdpo_kernels_avx512(void *table);
 
-// The kernels' table and their name, constant once the library is loaded. A name that SWIFTDPO_ISA has and nobody knows
-// is told behind it.
+// The kernels' table and their name, constant once the library is loaded. A wish of SWIFTDPO_ISA that
+// was passed over is told behind it.
 const void *chosen_kernels(void) __attribute__((const, returns_nonnull));
 const char *chosen_isa(void) __attribute__((returns_nonnull));
 

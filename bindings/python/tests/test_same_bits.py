@@ -70,8 +70,15 @@ def test_instruction_sets(isa):
     assert run(SWIFTDPO_ISA=isa, SWIFTDPO_NUM_THREADS="3", wanted=(isa, "3")) == same_bits.digest()
 
 
-@pytest.mark.parametrize("wish, told", [("", BEST), ("avx", f"{BEST} (SWIFTDPO_ISA=avx unknown)")])
-def test_unknown_instruction_sets_are_told(wish, told):
+PASSED_OVER = {
+    "": BEST,
+    "avx": f"{BEST} (SWIFTDPO_ISA=avx unknown)",
+    **{isa: f"{BEST} (SWIFTDPO_ISA={isa} not on this machine)" for isa in SETS[SETS.index(BEST) + 1 :]},
+}
+
+
+@pytest.mark.parametrize("wish, told", PASSED_OVER.items())
+def test_instruction_sets_that_are_passed_over_are_told(wish, told):
     program = "import swiftdpo; print(swiftdpo.build_info().instruction_set)"
     process = subprocess.run(
         [sys.executable, "-c", program],
