@@ -8,8 +8,9 @@ The functions have the names and arguments of those in `swiftdpo`, which say wha
 - `kto_loss`, `bco_loss`: single responses, desirable or not
 - `plackett_luce_loss`: ranked lists of responses
 - `wpo_weights`, `humanline_clamp`: what weighs or bounds tokens
-- `fused_linear_logps`, `fused_linear_dpo_loss`, `fused_linear_kto_loss`: from hidden states, without logits;
-  `FusedLinearDPOLoss` and its kin stand in the place of Liger Kernel's modules
+- `fused_linear_logps`, `fused_linear_dpo_loss`, `fused_linear_kto_loss`, `fused_linear_bco_loss`,
+  `fused_linear_plackett_luce_loss`: from hidden states, without logits; `FusedLinearDPOLoss` and its kin
+  stand in the place of Liger Kernel's modules
 
 Each loss is an `nn.Module`, too: `DPOLoss(beta=0.1)`. Gradients cannot be differentiated again, and say so.
 """
@@ -20,7 +21,14 @@ except ImportError as error:
     raise ImportError("swiftdpo.torch needs PyTorch: pip install 'swiftdpo[torch]'") from error
 
 from .dpo import PairLoss, dpo_loss
-from .fused import FusedPairLoss, fused_linear_dpo_loss, fused_linear_kto_loss, fused_linear_logps
+from .fused import (
+    FusedPairLoss,
+    fused_linear_bco_loss,
+    fused_linear_dpo_loss,
+    fused_linear_kto_loss,
+    fused_linear_logps,
+    fused_linear_plackett_luce_loss,
+)
 from .liger import (
     FusedLinearCPOLoss,
     FusedLinearDPOLoss,
@@ -73,9 +81,11 @@ __all__ = [
     "bco_loss",
     "cpo_loss",
     "dpo_loss",
+    "fused_linear_bco_loss",
     "fused_linear_dpo_loss",
     "fused_linear_kto_loss",
     "fused_linear_logps",
+    "fused_linear_plackett_luce_loss",
     "humanline_clamp",
     "kto_loss",
     "orpo_loss",

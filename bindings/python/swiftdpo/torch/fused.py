@@ -1,20 +1,18 @@
-"""The fused linear head for autograd: hidden states to log-probabilities and losses, without the logits.
+"""The fused linear head for autograd: hidden states to log-probabilities and losses, without the logits."""
 
-The products are PyTorch's, in chunks of rows, so that bf16 has its speed; what lies between them is this
-library's. Only rows whose label counts are multiplied.
-"""
-
+import inspect
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from .. import _core
 from .._typing import Nonfinite
-from ._backward import apply, differentiable_once
-from ._tensors import lend
-from .dpo import dpo_loss
-from .unpaired import UnpairedLoss, kto_loss
+from ._head import HeadInputs, HeadOptions, LossSlopes, head_logps
+from ._tensors import require_tensor
+from .dpo import PairLoss, dpo_loss
+from .rankings import PlackettLuceLoss, plackett_luce_loss
+from .unpaired import UnpairedLoss, bco_loss, kto_loss
 
 
 class FusedPairLoss(NamedTuple):
@@ -27,119 +25,6 @@ class FusedPairLoss(NamedTuple):
     """(2B,) float64: chosen, then rejected."""
     num_tokens: Tensor
     """(2B,): how many tokens count."""
-
-
-class _Rows(NamedTuple):
-    """The rows that score a label, all on the host."""
-
-    places: Tensor
-    """Of each in the batch's rows."""
-    labels: Tensor
-    sequences: Tensor
-    num_sequences: int
-
-
-class _Options(NamedTuple):
-    temperature: float
-    softcap: float | None
-    nonfinite: str
-    chunk_rows: int
-    keeps: bool
-    """Whether all logits fit, so that the backward pass need not make them again."""
-
-
-class _Logps(torch.autograd.Function):
-    """Rows of hidden states, weight and bias to each row's log-probability in double precision."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, labels: Tensor, options: _Options
-    ) -> Tensor:
-        ctx.options, ctx.kept = options, []
-        keeps = options.keeps and any(ctx.needs_input_grad)
-        found, normalizers = [], []
-        for start in range(0, max(len(labels), 1), options.chunk_rows):
-            part = slice(start, start + options.chunk_rows)
-            logits = _logits(hidden[part], weight, bias)
-            given = _given(options, len(labels[part]))
-            arrays = _core.sequence_logps(logits.detach(), lend(labels[part]), given, False)  # type: ignore[arg-type]
-            found.append(torch.from_numpy(arrays[0]))
-            normalizers.append(torch.from_numpy(arrays[3]))
-            if keeps:
-                ctx.kept.append(logits)
-        ctx.save_for_backward(hidden, weight, bias, labels, torch.cat(normalizers))
-        return torch.cat(found)
-
-    @staticmethod
-    def backward(ctx: Any, grad_logps: Tensor) -> Any:
-        hidden, weight, bias, labels, normalizers = ctx.saved_tensors
-        options, wanted = ctx.options, ctx.needs_input_grad
-        grad_hidden = torch.empty_like(hidden) if wanted[0] else None
-        grad_weight = torch.zeros(weight.shape, dtype=torch.float32) if wanted[1] else None
-        grad_bias = torch.zeros(weight.shape[0], dtype=torch.float32) if wanted[2] else None
-        for start in range(0, len(labels), options.chunk_rows):
-            part = slice(start, start + options.chunk_rows)
-            logits = (
-                ctx.kept[start // options.chunk_rows] if ctx.kept else _logits(hidden[part], weight, bias)
-            )
-            given = _given(options, len(labels[part]))
-            _core.sequence_logps_backward(
-                logits,
-                lend(labels[part]),  # type: ignore[arg-type]
-                given,
-                lend(grad_logps[part].contiguous()),  # type: ignore[arg-type]
-                lend(normalizers[part]),
-                logits,
-                0,
-            )
-            if grad_hidden is not None:
-                torch.mm(logits, weight, out=grad_hidden[part])
-            if grad_weight is not None:
-                if logits.dtype is torch.float32:
-                    grad_weight.addmm_(logits.T, hidden[part])
-                else:
-                    grad_weight += logits.T @ hidden[part]
-            if grad_bias is not None:
-                grad_bias += logits.sum(0, dtype=torch.float32)
-        ctx.kept = []
-        wished = [(grad_hidden, hidden), (grad_weight, weight), (grad_bias, bias)]
-        return *differentiable_once([None if x is None else x.to(y.dtype) for x, y in wished]), None, None
-
-
-def _logits(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return hidden @ weight.T if bias is None else torch.addmm(bias, hidden, weight.T)
-
-
-def _given(options: _Options, rows: int) -> Any:
-    """Options for rows that are sequences of their own."""
-    return {
-        "shift": False,
-        "temperature": options.temperature,
-        "softcap": options.softcap,
-        "nonfinite": options.nonfinite,
-        "offsets": lend(torch.arange(rows + 1)),
-    }
-
-
-def _rows(
-    labels: Tensor, ignore_index: int, shift: bool, mask: Tensor | None, offsets: Tensor | None
-) -> _Rows:
-    """Which rows count, in the order in which they lie."""
-    counts = labels != ignore_index
-    if mask is not None:
-        counts &= mask
-    if offsets is None:
-        size, length = labels.shape
-        offsets = torch.arange(size + 1) * length
-        labels, counts = labels.reshape(-1), counts.reshape(-1)
-    sizes = offsets.diff()
-    sequences = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
-    if shift:
-        first = offsets[:-1][sizes > 0]
-        counts = counts.clone()
-        counts[first] = False
-    index = counts.nonzero()[:, 0]
-    return _Rows(index - 1 if shift else index, labels[index].contiguous(), sequences[index], len(sizes))
 
 
 def fused_linear_logps(
@@ -157,26 +42,122 @@ def fused_linear_logps(
     softcap: float | None = None,
     nonfinite: Nonfinite = "propagate",
     workspace_size: int = 64 << 20,
+    logits_dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor]:
     """(B,) log-probabilities of sequences in double precision, differentiable, and (B,) counts of tokens.
 
-    `hidden` is (B, T, H), or (N, H) with `offsets`, and `weight` (V, H), both float32, bfloat16 or float16 on
-    the host; arguments are otherwise those of `swiftdpo.fused_linear_logps`. Whatever loss is made of the
-    log-probabilities, its backward pass gives the head's gradients: that by the weight is added up over
-    chunks in float32, and rounded once to its type. Logits take `workspace_size` bytes, or those of one row.
+    Parameters
+    ----------
+    hidden : (B, T, H), or (N, H) with `offsets`
+        float32, bfloat16 or float16, on the host.
+    weight : (V, H)
+        In the type of `hidden`, as is `bias`. Whatever loss is made of the log-probabilities, the gradient by
+        the weight is added up over chunks of rows in float32, and rounded once to its type.
+    workspace_size : int
+        Bytes for logits; those of one row at least. If all fit, they are kept for the backward pass, and made
+        again if not.
+    logits_dtype : torch.dtype, optional
+        None: that of `hidden`, as a model's own head has it. A logit of bfloat16 is off by up to 2^-9 of
+        itself, and so is each token's log-probability. torch.float32: halves are multiplied to logits in
+        single precision, at its speed; log-probabilities are then as exact as those of float32.
+    others
+        As for `swiftdpo.fused_linear_logps`.
     """
-    if hidden.device.type != "cpu":
-        raise ValueError(f"hidden is on {hidden.device}; expected the host")
-    rows = _rows(labels, ignore_index, shift, mask, offsets)
-    row_bytes = weight.shape[0] * weight.element_size()
-    chunk = max(1, min(len(rows.places), workspace_size // row_bytes, 1024))
-    keeps = len(rows.places) * row_bytes <= workspace_size
-    options = _Options(temperature, softcap, nonfinite, chunk, keeps)
-    gathered = hidden.reshape(-1, hidden.shape[-1])[rows.places]
-    token_logps = apply(_Logps, gathered, weight, bias, rows.labels, options)
-    logps = torch.zeros(rows.num_sequences, dtype=torch.float64).index_add(0, rows.sequences, token_logps)
-    num_tokens = torch.bincount(rows.sequences, minlength=rows.num_sequences)
-    return logps / num_tokens.clamp(min=1) if average else logps, num_tokens
+    options = {
+        "ignore_index": ignore_index,
+        "shift": shift,
+        "average": average,
+        "mask": mask,
+        "offsets": offsets,
+        "temperature": temperature,
+        "softcap": softcap,
+        "nonfinite": nonfinite,
+        "workspace_size": workspace_size,
+        "logits_dtype": logits_dtype,
+    }
+    return Head(hidden, weight, labels, bias, options).logps()
+
+
+_DEFAULTS: dict[str, Any] = {
+    name: parameter.default
+    for name, parameter in inspect.signature(fused_linear_logps).parameters.items()
+    if name not in ("hidden", "weight", "labels", "bias")
+}
+
+
+class Head(NamedTuple):
+    """What the losses here begin with: a policy's head, and its options."""
+
+    hidden: Tensor
+    weight: Tensor
+    labels: Tensor
+    bias: Tensor | None
+    options: dict[str, Any]
+
+    @classmethod
+    def of(
+        cls, hidden: Tensor, weight: Tensor, labels: Tensor, bias: Tensor | None, options: dict[str, Any]
+    ) -> "Head":
+        """Takes the head's options out of those of a loss. Both ask what a number that isn't finite is."""
+        ours = {name: options[name] for name in _DEFAULTS.keys() & options.keys()}
+        for name in ours.keys() - {"nonfinite"}:
+            del options[name]
+        return cls(hidden, weight, labels, bias, ours)
+
+    @property
+    def num_sequences(self) -> int:
+        """The number of sequences."""
+        offsets = self.options.get("offsets")
+        return len(self.labels) if offsets is None else len(offsets) - 1
+
+    def reference(
+        self, hidden: Tensor | None, weight: Tensor | None, bias: Tensor | None, *given: Tensor | None
+    ) -> Tensor | None:
+        """The log-probabilities of a reference that has a head of its own; None without one."""
+        if (hidden is None) != (weight is None):
+            raise TypeError("ref_hidden and ref_weight are given together, or neither")
+        if hidden is None or weight is None:
+            return None
+        if any(x is not None for x in given):
+            raise ValueError("the reference is hidden states, or else log-probabilities")
+        with torch.no_grad():
+            return fused_linear_logps(hidden, weight, self.labels, bias=bias, **self.options)[0]
+
+    def logps(
+        self, groups: Tensor | None = None, loss: Callable[[Tensor, Tensor], Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Log-probabilities and counts of tokens, given the loss of them, if that is known.
+
+        `groups` are those of `LossSlopes`; None: the loss couples the whole batch.
+        """
+        given = _DEFAULTS | self.options
+        tensors = {"hidden": self.hidden, "weight": self.weight, "labels": self.labels, "bias": self.bias}
+        dtype = require_tensor(self.hidden, "hidden").dtype
+        for name, tensor in tensors.items():
+            if tensor is None:
+                continue
+            if not require_tensor(tensor, name).is_cpu:
+                raise ValueError(f"{name} is on {tensor.device}; expected the host")
+            if tensor is not self.labels and tensor.dtype is not dtype:
+                raise TypeError(f"{name} is of {tensor.dtype}; expected {dtype}, as hidden is")
+        if (logits_dtype := given.pop("logits_dtype")) not in (None, dtype, torch.float32):
+            raise TypeError(f"logits_dtype is {logits_dtype}; expected None or torch.float32")
+        inputs = HeadInputs(
+            self.hidden, self.weight, self.bias, self.labels, given.pop("mask"), given.pop("offsets")
+        )
+        average = given.pop("average")
+        options = HeadOptions(**given, widens=logits_dtype is torch.float32)
+
+        def slopes_of(sums: Tensor, num_tokens: Tensor) -> Tensor:
+            assert loss is not None
+            with torch.enable_grad():
+                leaf = sums.detach().requires_grad_()
+                value = loss(leaf / num_tokens.clamp(min=1) if average else leaf, num_tokens)
+                return torch.autograd.grad(value.sum(), leaf)[0]
+
+        slopes = None if groups is None or loss is None else LossSlopes(groups, slopes_of)
+        logps, num_tokens = head_logps(inputs, options, slopes)
+        return logps / num_tokens.clamp(min=1) if average else logps, num_tokens
 
 
 def fused_linear_dpo_loss(
@@ -196,31 +177,32 @@ def fused_linear_dpo_loss(
 
     The reference is a head of its own, or its log-probabilities, (B,) each, or neither. `options` are those
     of `fused_linear_logps` and of `dpo_loss`; lengths left out are the numbers of tokens that count.
+
+    Where the logits of a pair fit the workspace, its gradients are made in the forward pass, while the logits
+    are there: nothing is multiplied twice. They wait for the backward pass, which takes them times its
+    gradient by the loss; if something else was made of the log-probabilities, it makes the logits again.
+    (float16 is not made in advance: a scaler's factor comes too late for numbers that small.)
     """
-    ours = {name: options.pop(name) for name in _LOGPS_OPTIONS & options.keys()}
-    logps, num_tokens = fused_linear_logps(hidden, weight, labels, bias=bias, **ours)
-    half = len(logps) // 2
-    if ref_hidden is not None and ref_weight is not None:
-        if ref_chosen_logps is not None or ref_rejected_logps is not None:
-            raise ValueError("the reference is hidden states, or else log-probabilities")
-        with torch.no_grad():
-            ref, _ = fused_linear_logps(ref_hidden, ref_weight, labels, bias=ref_bias, **ours)
+    head = Head.of(hidden, weight, labels, bias, options)
+    half = head.num_sequences // 2
+    ref = head.reference(ref_hidden, ref_weight, ref_bias, ref_chosen_logps, ref_rejected_logps)
+    if ref is not None:
         ref_chosen_logps, ref_rejected_logps = ref[:half], ref[half:]
-    lengths = {"chosen_lengths": num_tokens[:half], "rejected_lengths": num_tokens[half:]}
-    loss = dpo_loss(logps[:half], logps[half:], ref_chosen_logps, ref_rejected_logps, **(lengths | options))
-    return FusedPairLoss(*loss, logps, num_tokens)
+
+    def loss(logps: Tensor, num_tokens: Tensor) -> PairLoss:
+        lengths = {"chosen_lengths": num_tokens[:half], "rejected_lengths": num_tokens[half:]}
+        given = lengths | options
+        return dpo_loss(logps[:half], logps[half:], ref_chosen_logps, ref_rejected_logps, **given)
+
+    groups = None if couples(options.get("loss_type", "sigmoid")) else torch.arange(half).repeat(2)
+    logps, num_tokens = head.logps(groups, lambda *known: loss(*known).loss)
+    return FusedPairLoss(*loss(logps, num_tokens), logps, num_tokens)
 
 
-_LOGPS_OPTIONS = {
-    "ignore_index",
-    "shift",
-    "average",
-    "mask",
-    "offsets",
-    "temperature",
-    "softcap",
-    "workspace_size",
-}
+def couples(loss_type: str | Sequence[str]) -> bool:
+    """Whether a pair's gradient depends on the other pairs."""
+    names = [loss_type] if isinstance(loss_type, str) else loss_type
+    return not {"aot", "aot_unpaired"}.isdisjoint(names)
 
 
 def fused_linear_kto_loss(
@@ -237,12 +219,92 @@ def fused_linear_kto_loss(
     **options: Any,
 ) -> UnpairedLoss:
     """`kto_loss` of hidden states of B responses, as `fused_linear_dpo_loss` is that of pairs."""
-    ours = {name: options.pop(name) for name in _LOGPS_OPTIONS & options.keys()}
-    logps, _ = fused_linear_logps(hidden, weight, labels, bias=bias, **ours)
-    if ref_hidden is not None and ref_weight is not None:
-        with torch.no_grad():
-            ref_logps, _ = fused_linear_logps(ref_hidden, ref_weight, labels, bias=ref_bias, **ours)
-    return kto_loss(logps, ref_logps, desirable, **options)
+    head = Head.of(hidden, weight, labels, bias, options)
+    ref = head.reference(ref_hidden, ref_weight, ref_bias, ref_logps)
+    return _unpaired(kto_loss, head, ref_logps if ref is None else ref, desirable, options)
 
 
-__all__ = ["FusedPairLoss", "fused_linear_dpo_loss", "fused_linear_kto_loss", "fused_linear_logps"]
+def fused_linear_bco_loss(
+    hidden: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    desirable: Tensor,
+    *,
+    bias: Tensor | None = None,
+    ref_hidden: Tensor | None = None,
+    ref_weight: Tensor | None = None,
+    ref_bias: Tensor | None = None,
+    ref_logps: Tensor | None = None,
+    **options: Any,
+) -> UnpairedLoss:
+    """`bco_loss` of hidden states of B responses, as `fused_linear_dpo_loss` is that of pairs."""
+    head = Head.of(hidden, weight, labels, bias, options)
+    ref = head.reference(ref_hidden, ref_weight, ref_bias, ref_logps)
+    return _unpaired(bco_loss, head, ref_logps if ref is None else ref, desirable, options)
+
+
+def _unpaired(
+    function: Callable[..., UnpairedLoss],
+    head: Head,
+    ref_logps: Tensor | None,
+    desirable: Tensor,
+    options: dict[str, Any],
+) -> UnpairedLoss:
+    def loss(logps: Tensor, _: Tensor) -> UnpairedLoss:
+        return function(logps, ref_logps, desirable, **options)
+
+    logps, num_tokens = head.logps(torch.arange(head.num_sequences), lambda *known: loss(*known).loss)
+    return loss(logps, num_tokens)
+
+
+def fused_linear_plackett_luce_loss(
+    hidden: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    group_size: int | None = None,
+    *,
+    group_offsets: Tensor | None = None,
+    bias: Tensor | None = None,
+    ref_hidden: Tensor | None = None,
+    ref_weight: Tensor | None = None,
+    ref_bias: Tensor | None = None,
+    ref_logps: Tensor | None = None,
+    **options: Any,
+) -> PlackettLuceLoss:
+    """`plackett_luce_loss` of hidden states, as `fused_linear_dpo_loss` is that of pairs.
+
+    The responses of each group follow one another: groups of `group_size`, or group g from `group_offsets`[g]
+    up to `group_offsets`[g + 1]. Tensors of items are (B, K), or flat with `group_offsets`.
+    """
+    head = Head.of(hidden, weight, labels, bias, options)
+    if (group_size is None) == (group_offsets is None):
+        raise TypeError("groups have one group_size, or else group_offsets")
+    if group_offsets is not None:
+        sizes = group_offsets.diff()
+        shape: tuple[int, ...] = (head.num_sequences,)
+        groups = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
+        options["offsets"] = group_offsets
+    else:
+        assert group_size is not None
+        if group_size < 1 or head.num_sequences % group_size:
+            raise ValueError(f"{head.num_sequences} sequences are no groups of group_size = {group_size}")
+        groups = torch.arange(head.num_sequences) // group_size
+        shape = (head.num_sequences // group_size, group_size)
+    ref = head.reference(ref_hidden, ref_weight, ref_bias, ref_logps)
+    ref_items = ref_logps if ref is None else ref.reshape(shape)
+
+    def loss(logps: Tensor, _: Tensor) -> PlackettLuceLoss:
+        return plackett_luce_loss(logps.reshape(shape), ref_items, **options)
+
+    logps, num_tokens = head.logps(groups, lambda *known: loss(*known).loss)
+    return loss(logps, num_tokens)
+
+
+__all__ = [
+    "FusedPairLoss",
+    "fused_linear_bco_loss",
+    "fused_linear_dpo_loss",
+    "fused_linear_kto_loss",
+    "fused_linear_logps",
+    "fused_linear_plackett_luce_loss",
+]

@@ -11,9 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .dpo import dpo_loss
-from .fused import fused_linear_logps
-from .unpaired import kto_loss
+from .dpo import PairLoss, dpo_loss
+from .fused import Head, couples, fused_linear_kto_loss, fused_linear_logps
 
 
 def _logits_sum(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -51,29 +50,42 @@ class _Pairs(nn.Module):
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Loss and by-products, as Liger has them."""
         common: dict[str, Any] = {"ignore_index": self.ignore_index, "shift": False, "offsets": offsets}
-        sums, num_tokens = fused_linear_logps(_input, lin_weight, target, bias=bias, **common)
-        tokens = num_tokens.clamp(min=1)
-        logps = sums / tokens if self.average_log_prob else sums
-        half = len(sums) // 2
-        if ref_input is not None and ref_weight is not None:
-            with torch.no_grad():
-                ref, _ = fused_linear_logps(ref_input, ref_weight, target, bias=ref_bias, **common)
-                ref = ref / tokens if self.average_log_prob else ref
-            ref_chosen_logps, ref_rejected_logps = ref[:half], ref[half:]
-        unit = torch.ones_like(num_tokens[:half])
-        per_token = (unit, unit) if self.average_log_prob else (num_tokens[:half], num_tokens[half:])
-        lengths: dict[str, Any] = dict(zip(("chosen_lengths", "rejected_lengths"), per_token, strict=True))
-        loss, chosen_rewards, rejected_rewards = dpo_loss(
-            logps[:half], logps[half:], ref_chosen_logps, ref_rejected_logps, **lengths, **self.options
-        )
+        head = Head(_input, lin_weight, target, bias, common)
+        half = head.num_sequences // 2
+        ref = head.reference(ref_input, ref_weight, ref_bias)
+
+        def averaged(sums: Tensor, num_tokens: Tensor) -> Tensor:
+            return sums / num_tokens.clamp(min=1) if self.average_log_prob else sums
+
+        def likelihood(sums: Tensor, num_tokens: Tensor) -> Tensor:
+            return -sums[:half].sum() / num_tokens[:half].sum()
+
+        own_nll = self.compute_nll_loss and nll_target is None
+
+        def pairs(sums: Tensor, num_tokens: Tensor) -> PairLoss:
+            policy = averaged(sums, num_tokens)
+            chosen, rejected = ref_chosen_logps, ref_rejected_logps
+            if ref is not None:
+                known = averaged(ref, num_tokens)
+                chosen, rejected = known[:half], known[half:]
+            counted = torch.ones_like(num_tokens) if self.average_log_prob else num_tokens
+            lengths: dict[str, Any] = {"chosen_lengths": counted[:half], "rejected_lengths": counted[half:]}
+            found = dpo_loss(policy[:half], policy[half:], chosen, rejected, **lengths, **self.options)
+            if own_nll:
+                found = found._replace(loss=found.loss + self.alpha * likelihood(sums, num_tokens))
+            return found
+
+        groups = None if couples(self.options.get("loss_type", "sigmoid")) else torch.arange(half).repeat(2)
+        sums, num_tokens = head.logps(groups, lambda *known: pairs(*known).loss)
+        logps = averaged(sums, num_tokens)
+        loss, chosen_rewards, rejected_rewards = pairs(sums, num_tokens)
         nll = torch.zeros((), dtype=torch.float64)
-        if self.compute_nll_loss:
-            likely, counted = sums[:half], num_tokens[:half]
-            if nll_target is not None:
-                likely, counted = fused_linear_logps(
-                    _input[:half], lin_weight, nll_target[:half], bias=bias, **common
-                )
-            nll = -likely.sum() / counted.sum()
+        if own_nll:
+            nll = likelihood(sums, num_tokens)
+        elif self.compute_nll_loss and nll_target is not None:
+            nll = likelihood(
+                *fused_linear_logps(_input[:half], lin_weight, nll_target[:half], bias=bias, **common)
+            )
             loss = loss + self.alpha * nll
         rows = target.numel() // 2 if offsets is None else int(offsets[half])
         flat = _input.reshape(-1, _input.shape[-1])
@@ -214,13 +226,21 @@ class FusedLinearKTOLoss(nn.Module):
         if preference_labels is None:
             raise TypeError("preference_labels is required")
         common: dict[str, Any] = {"ignore_index": self.ignore_index, "shift": False, "offsets": offsets}
-        common["average"] = self.average_log_prob
-        logps, _ = fused_linear_logps(_input, lin_weight, target, bias=bias, **common)
-        if self.use_ref_model and ref_input is not None and ref_weight is not None:
-            with torch.no_grad():
-                ref_logps, _ = fused_linear_logps(ref_input, ref_weight, target, bias=ref_bias, **common)
-        baseline = 0.0 if kl is None else float(kl)
-        loss, rewards = kto_loss(logps, ref_logps, preference_labels, beta=self.beta, kl=baseline)
+        loss, rewards = fused_linear_kto_loss(
+            _input,
+            lin_weight,
+            target,
+            preference_labels,
+            bias=bias,
+            ref_hidden=ref_input if self.use_ref_model else None,
+            ref_weight=ref_weight if self.use_ref_model else None,
+            ref_bias=ref_bias,
+            ref_logps=ref_logps,
+            beta=self.beta,
+            kl=0.0 if kl is None else float(kl),
+            average=self.average_log_prob,
+            **common,
+        )
         rewards = rewards.detach()
         sums = (rewards[preference_labels].sum(), rewards[~preference_labels].sum())
         return loss.to(_input.dtype), (sums[0].to(_input.dtype), sums[1].to(_input.dtype))

@@ -1,5 +1,9 @@
 """The fused linear head in PyTorch: against Liger Kernel's own modules, and autograd in double precision."""
 
+import functools
+import subprocess
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,9 +17,11 @@ from liger_kernel.chunked_loss import (
     LigerFusedLinearORPOLoss,
     LigerFusedLinearSimPOLoss,
 )
+from swiftdpo.torch import _head
 from torch import Tensor
 
-SHAPES = [(3, 47, 31, 123), (4, 128, 256, 1000)]  # Liger's own, and a larger one
+SHAPE = (3, 47, 31, 123)  # Liger's own
+LARGER = (4, 128, 256, 1000)
 
 
 def head(shape: Any, seed: int, rows: int | None = None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -72,8 +78,10 @@ MODULES: list[tuple[Any, Any, dict[str, Any], bool]] = [
 ]
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize(("ours", "theirs", "options", "reference"), MODULES)
+@pytest.mark.parametrize(
+    ("ours", "theirs", "options", "reference", "shape"),
+    [(*module, SHAPE) for module in MODULES] + [(*MODULES[index], LARGER) for index in (0, 2, -1)],
+)
 def test_in_the_place_of_liger(shape: Any, ours: Any, theirs: Any, options: Any, reference: bool) -> None:
     """Within 1e-4, and 2e-5 of the largest of a gradient, where Liger's own tests allow 5e-4 and 1e-5."""
     results = []
@@ -89,8 +97,8 @@ def test_in_the_place_of_liger(shape: Any, ours: Any, theirs: Any, options: Any,
         close(found, expected)
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-def test_kto_in_the_place_of_liger(shape: Any) -> None:
+def test_kto_in_the_place_of_liger() -> None:
+    shape = SHAPE
     desirable = torch.arange(2 * shape[0]) % 2 == 0
     results = []
     for module in (
@@ -112,32 +120,162 @@ def exact(hidden: Tensor, weight: Tensor, bias: Tensor, labels: Tensor) -> Tenso
     return (logps.gather(-1, targets.clamp(min=0)[..., None])[..., 0] * (targets != -100)).sum(1)
 
 
-@pytest.mark.parametrize("workspace_size", [1, 40_000, 64 << 20])
-@pytest.mark.parametrize(
-    "options", [{}, {"loss_type": "ipo"}, {"label_smoothing": 0.2}, {"loss_type": "aot"}]
-)
-def test_gradients_with_what_liger_refuses(workspace_size: int, options: Any) -> None:
-    """IPO, label smoothing and reference log-probabilities, from chunks of one row to all at once."""
-    hidden, weight, bias, labels = head((3, 20, 7, 50), 0)
-    ref = torch.linspace(-60, -40, 6, dtype=torch.float64)
-    out = sdt.fused_linear_dpo_loss(
-        hidden,
-        weight,
-        labels,
-        bias=bias,
-        ref_chosen_logps=ref[:3],
-        ref_rejected_logps=ref[3:],
-        workspace_size=workspace_size,
-        **options,
+def made_logits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The rows of each product that makes logits."""
+    made: list[int] = []
+    logits = _head._Head.logits
+
+    def counting(head: Any, rows: Any) -> Tensor:
+        made.append(len(rows.places))
+        return logits(head, rows)
+
+    monkeypatch.setattr(_head._Head, "logits", counting)
+    return made
+
+
+DESIRABLE = torch.tensor([True, False, False, True, False, True])
+REF = torch.linspace(-60, -40, 6, dtype=torch.float64)
+RANKINGS = torch.tensor([[2, 0, 1], [0, 1, 2]])
+PAIRS = (REF[:3], REF[3:])
+
+
+def pairs(logps: Tensor, tokens: Tensor, **options: Any) -> Tensor:
+    lengths = {"chosen_lengths": tokens[:3], "rejected_lengths": tokens[3:]}
+    return sdt.dpo_loss(logps[:3], logps[3:], *PAIRS, **(lengths | options)).loss
+
+
+# A fused loss of (hidden, weight, labels), and the same of log-probabilities and counts of tokens.
+LOSSES: dict[str, tuple[Callable[..., Any], Callable[[Tensor, Tensor], Tensor]]] = {
+    name: (
+        functools.partial(
+            sdt.fused_linear_dpo_loss, ref_chosen_logps=PAIRS[0], ref_rejected_logps=PAIRS[1], **options
+        ),
+        functools.partial(pairs, **options),
     )
-    out.loss.backward()
+    for name, options in {
+        "sigmoid": {},
+        "ipo": {"loss_type": "ipo_norm", "label_smoothing": 0.2},
+        "aot": {"loss_type": "aot"},
+        "mixture": {"loss_type": ["sigmoid", "sft"], "loss_weights": [1.0, 0.3]},
+        "not reduced": {"reduction": "none", "beta": torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64)},
+    }.items()
+} | {
+    "orpo": (
+        functools.partial(sdt.fused_linear_dpo_loss, loss_type="odds_ratio", average=True),
+        lambda x, n: (
+            sdt.dpo_loss(
+                *(x / n).split(3),
+                None,
+                None,
+                loss_type="odds_ratio",
+                chosen_lengths=n[:3],
+                rejected_lengths=n[3:],
+            ).loss
+        ),
+    ),
+    "kto": (
+        functools.partial(sdt.fused_linear_kto_loss, desirable=DESIRABLE, ref_logps=REF, kl=0.3),
+        lambda x, _: sdt.kto_loss(x, REF, DESIRABLE, kl=0.3).loss,
+    ),
+    "bco": (
+        functools.partial(sdt.fused_linear_bco_loss, desirable=DESIRABLE, ref_logps=REF, delta=0.2),
+        lambda x, _: sdt.bco_loss(x, REF, DESIRABLE, delta=0.2).loss,
+    ),
+    "rankings": (
+        functools.partial(
+            sdt.fused_linear_plackett_luce_loss, group_size=3, ref_logps=REF.view(2, 3), rankings=RANKINGS
+        ),
+        lambda x, _: sdt.plackett_luce_loss(x.view(2, 3), REF.view(2, 3), rankings=RANKINGS).loss,
+    ),
+    "ragged": (
+        functools.partial(sdt.fused_linear_plackett_luce_loss, group_offsets=torch.tensor([0, 2, 2, 6])),
+        lambda x, _: sdt.plackett_luce_loss(x, offsets=torch.tensor([0, 2, 2, 6])).loss,
+    ),
+}
+ROW = 50 * 4  # bytes of a row of logits
+
+
+@pytest.mark.parametrize(("workspace_size", "products"), [(1, 2), (60 * ROW, 1), (64 << 20, 1)])
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_against_autograd(
+    name: str, workspace_size: int, products: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From a workspace of one row, over whole groups, to all at once: where groups fit, logits are made once,
+    except for a loss that couples them all."""
+    fused, plain = LOSSES[name]
+    made = made_logits(monkeypatch)
+    hidden, weight, bias, labels = head((3, 20, 7, 50), 0)
+    loss = fused(hidden, weight, labels, bias=bias, workspace_size=workspace_size).loss
+    scale = torch.linspace(1, 1.5, loss.numel(), dtype=torch.float64).reshape(loss.shape)
+    if name == "not reduced":
+        scale = torch.tensor(-3.0)  # a multiple of what was foreseen
+    (loss * scale).sum().backward()
+    rows = int((labels[:, 1:] != -100).sum())
+    if name == "aot" and workspace_size == 60 * ROW:
+        products = 2
+    assert sum(made) == products * rows
+    assert max(made) <= max(1, workspace_size // ROW)
     doubles = [x.detach().double().requires_grad_() for x in (hidden, weight, bias)]
-    logps = exact(*doubles, labels)
-    loss = sdt.dpo_loss(logps[:3], logps[3:], ref[:3], ref[3:], **options).loss
-    loss.backward()
-    close(out.loss.detach(), loss.detach())
-    for found, expected in zip((hidden, weight, bias), doubles, strict=True):
-        close(found.grad, expected.grad)
+    expected = plain(exact(*doubles, labels), (labels[:, 1:] != -100).sum(1))
+    (expected * scale).sum().backward()
+    close(loss.detach(), expected.detach())
+    for found, double in zip((hidden, weight, bias), doubles, strict=True):
+        close(found.grad, double.grad)
+
+
+def test_what_was_not_foreseen() -> None:
+    """Other functions of the log-probabilities and losses, and further backward passes, are right as well."""
+    hidden, weight, bias, labels = head((3, 20, 7, 50), 0)
+
+    def objective(workspace_size: int) -> Tensor:
+        out = sdt.fused_linear_dpo_loss(
+            hidden, weight, labels, bias=bias, workspace_size=workspace_size, reduction="none"
+        )
+        return (out.loss * torch.tensor([1.0, 0.0, -2.0])).sum() + 0.01 * out.policy_logps[1]
+
+    found, again, expected = [], [], []
+    for size, into in ((60 * ROW, found), (64 << 20, expected)):
+        value = objective(size)
+        into += torch.autograd.grad(value, (hidden, weight, bias), retain_graph=size == 60 * ROW)
+        if size == 60 * ROW:
+            again += torch.autograd.grad(value, (hidden, weight, bias))
+    for values in (found, again):
+        for ours, whole in zip(values, expected, strict=True):
+            close(ours, whole)
+    # The other gradients of a loss don't come from the head.
+    beta = torch.tensor(0.1, requires_grad=True, dtype=torch.float64)
+    sdt.fused_linear_dpo_loss(hidden, weight, labels, beta=beta, workspace_size=60 * ROW).loss.backward()
+    assert beta.grad is not None and float(beta.grad) != 0
+    (first,) = torch.autograd.grad(objective(60 * ROW), hidden, create_graph=True)
+    with pytest.raises(RuntimeError, match="second derivatives"):
+        first.sum().backward()
+
+
+@pytest.mark.parametrize("average", [True, False])
+def test_under_torch_compile(average: bool) -> None:
+    """One operator in one graph; and what PyTorch checks of operators."""
+    hidden, weight, bias, labels = head((3, 20, 7, 50), 0)
+
+    def loss(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        out = sdt.fused_linear_dpo_loss(hidden, weight, labels, bias=bias, average=average, workspace_size=9)
+        return out.loss * 2
+
+    compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
+    results = []
+    for function in (loss, compiled):
+        value = function(hidden, weight, bias)
+        results.append((value.detach(), *torch.autograd.grad(value, (hidden, weight, bias))))
+    for found, expected in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def test_the_operator() -> None:
+    hidden, weight, bias, labels = head((2, 8, 5, 30), 0)
+    options = (-100, True, 0.7, 20.0, "propagate", 500, False)
+    operator: Any = torch.ops.swiftdpo.fused_linear_logps.default
+    torch.library.opcheck(operator, (hidden, weight, bias, labels, labels != 3, None, *options))
+    packed = (hidden.detach().reshape(32, 5), weight, None, labels.reshape(32), None)
+    torch.library.opcheck(operator, (*packed, torch.tensor([0, 3, 3, 32]), *options))
 
 
 def test_packed_is_padded() -> None:
@@ -163,6 +301,65 @@ def test_bfloat16_gradients() -> None:
         assert found.grad.dtype is torch.bfloat16
         error = (found.grad.double() - expected.grad).abs().max() / expected.grad.abs().max()
         assert error <= 2**-6
+
+
+def test_bfloat16_with_logits_of_singles() -> None:
+    """Log-probabilities are off by 2^-9 of a logit for each token; with logits in float32, by 1e-6."""
+    hidden, weight, bias, labels = (x.detach() for x in head((2, 200, 64, 300), 0))
+    matrices = hidden.bfloat16(), weight.bfloat16(), bias.bfloat16()
+    doubles = [x.double().requires_grad_() for x in matrices]
+    logps = exact(*doubles, labels)
+    F.softplus(-0.1 * (logps[:2] - logps[2:])).mean().backward()
+    bounds = {None: (2**-9 * 8 * 200, 2**-6), torch.float32: (1e-6 * 200, 2**-7)}
+    for dtype, (bound, gradient_bound) in bounds.items():
+        for size in (300 * 6 * 300, 64 << 20):
+            leaves = [x.clone().requires_grad_() for x in matrices]
+            out = sdt.fused_linear_dpo_loss(
+                *leaves[:2], labels, bias=leaves[2], logits_dtype=dtype, workspace_size=size
+            )
+            out.loss.backward()
+            assert (out.policy_logps - logps).detach().abs().max() <= bound
+            for found, expected in zip(leaves, doubles, strict=True):
+                assert found.grad is not None and expected.grad is not None
+                error = (found.grad.double() - expected.grad).abs().max() / expected.grad.abs().max()
+                assert error <= gradient_bound
+
+
+MEMORY = """
+import torch, swiftdpo.torch as sdt
+def high_water():
+    return int(next(x for x in open("/proc/self/status") if x.startswith("VmHWM")).split()[1]) / 1024
+hidden = torch.randn(6, 65, 16, requires_grad=True)
+weight = torch.randn(151936, 16, requires_grad=True)
+labels = torch.randint(0, 151936, (6, 65))
+few = labels.masked_fill(torch.arange(65) > 2, -100)
+sdt.fused_linear_dpo_loss(hidden, weight, few).loss.backward()
+before = high_water()
+hidden.grad = weight.grad = None
+sdt.fused_linear_dpo_loss(hidden, weight, labels, workspace_size=80 << 20).loss.backward()
+print(high_water() - before)
+"""
+
+
+def test_peak_memory_stays_within_the_workspace() -> None:
+    """384 rows of 151,936 logits would be 223 MiB. 80 are asked for, and 16 more allowed."""
+    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
+    assert float(done.stdout) <= 96
+
+
+REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"ref_hidden": torch.zeros(2, 3, 4)}, TypeError, "ref_hidden and ref_weight"),
+    ({"weight": torch.zeros(5, 4).half()}, TypeError, "weight is of torch.float16"),
+    ({"hidden": torch.zeros(2, 3, 4, device="meta")}, ValueError, "hidden is on meta"),
+    ({"logits_dtype": torch.float16}, TypeError, "logits_dtype"),
+]
+
+
+@pytest.mark.parametrize(("change", "error", "message"), REFUSED)
+def test_what_is_refused(change: dict[str, Any], error: type[Exception], message: str) -> None:
+    given = {"hidden": torch.zeros(2, 3, 4), "weight": torch.zeros(5, 4), "labels": torch.zeros(2, 3).long()}
+    with pytest.raises(error, match=message):
+        sdt.fused_linear_dpo_loss(**(given | change))
 
 
 def test_nothing_counts() -> None:
