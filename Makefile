@@ -65,12 +65,15 @@ package: $(STAMPS)/package ## Install the Python package into .venv
 
 ##@ Measure
 
-.PHONY: bench bench-quick
-bench: $(STAMPS)/package $(STAMPS)/demo $(STAMPS)/test $(STAMPS)/torch $(STAMPS)/liger $(STAMPS)/bench ## Everything beside its peers: tables and plots into benchmarks/
+.PHONY: bench bench-quick cost-model
+bench: $(STAMPS)/package $(STAMPS)/demo $(STAMPS)/test $(STAMPS)/frameworks ## Everything beside its peers, in a quarter of an hour: tables and plots into benchmarks/
 	$(BIN)/python benchmarks/run.py
 
-bench-quick: $(STAMPS)/package $(STAMPS)/demo $(STAMPS)/test $(STAMPS)/torch $(STAMPS)/liger $(STAMPS)/bench ## The same with fewer sizes and rounds, into build/benchmarks
+bench-quick: $(STAMPS)/package $(STAMPS)/demo $(STAMPS)/test $(STAMPS)/frameworks ## The same in three minutes, with fewer contestants, sizes and rounds, into build/benchmarks
 	$(BIN)/python benchmarks/run.py --quick --out build/benchmarks
+
+cost-model: $(STAMPS)/package $(STAMPS)/torch ## The constants of the cost model, its check, and the tables of docs/distributed.md
+	$(BIN)/python benchmarks/cost_model.py --measure
 
 # The wheel's files bear the time of the last commit, so that two builds are the same bytes.
 WHEEL_TIME = $(shell git log -1 --format=%ct 2> /dev/null || echo 1)

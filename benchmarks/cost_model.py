@@ -1,9 +1,9 @@
 """What a preference step costs beyond the model itself, on 1 to 4,096 workers.
 
-Bytes, operations, messages and seconds. The seconds need six constants, measured here (`--measure` writes
-cost_model.json) for a core that is alone with the memory and for one whose neighbours are as busy as it is,
-and two of a network, which you give. The same script runs one step on one and on two processes of this
-machine, and says how far the model is off.
+Bytes, operations, messages and seconds. The seconds need six constants, measured here for a core that is
+alone with the memory and for one whose neighbours are as busy as it is, and two of a network, which you give.
+With `--measure` the script measures them, runs one step on one and on two processes of this machine to say
+how far the model is off, and writes cost_model.json and what docs/distributed.md prints of it. Two minutes.
 
     python benchmarks/cost_model.py --measure
     python benchmarks/cost_model.py --pairs 1e9 --tokens 256 --vocab 128000
@@ -15,11 +15,16 @@ import json
 import math
 import multiprocessing
 import os
+import re
 import statistics
 import time
 from pathlib import Path
+from typing import Any
+
+from machine import describe
 
 CONSTANTS = Path(__file__).with_name("cost_model.json")
+PAGE = Path(__file__).parents[1] / "docs" / "distributed.md"
 TRIPLE = 3 * 8  # max, sum and label logit of a row
 METRICS = 16 * 8  # swiftdpo_pair_metrics without its size
 # Operations on one logit, a multiply-add counting as two: ten multiply-adds of the exponential, scaling,
@@ -160,7 +165,7 @@ def measure(cores: int) -> Machine:
 # -- The check: one step on one and two processes
 
 
-def _worker(rank: int, workers: int, kind: str, step: Step, port: int, results) -> None:
+def _worker(rank: int, workers: int, split: str, step: Step, port: int, results) -> None:
     import numpy as np
     import swiftdpo
     import torch
@@ -171,16 +176,16 @@ def _worker(rank: int, workers: int, kind: str, step: Step, port: int, results) 
     swiftdpo.set_num_threads(1)
     torch.set_num_threads(1)
     rng = np.random.default_rng(rank)
-    pairs = int(step.pairs) if kind == "vocabulary" else int(step.pairs) // workers
-    vocab = step.vocab // workers if kind == "vocabulary" else step.vocab
+    pairs = int(step.pairs) if split == "vocabulary" else int(step.pairs) // workers
+    vocab = step.vocab // workers if split == "vocabulary" else step.vocab
     logits = rng.standard_normal((2 * pairs, step.tokens, vocab), np.float32)
     labels = np.random.default_rng(7).integers(0, step.vocab, (2 * pairs, step.tokens))
-    if kind == "data":
+    if split == "pairs":
         labels %= vocab
     ref = np.full(pairs, -700.0)
 
     def once() -> None:
-        if kind == "vocabulary":
+        if split == "vocabulary":
             shard = swiftdpo.vocab_shard(logits, labels, rank * vocab, shift=False)
             packed = torch.from_numpy(np.stack(shard))
             gathered = [torch.empty_like(packed) for _ in range(workers)]
@@ -191,9 +196,9 @@ def _worker(rank: int, workers: int, kind: str, step: Step, port: int, results) 
             forward = swiftdpo.sequence_logps(logits, labels, shift=False)
         out = swiftdpo.dpo_loss(forward.logps[:pairs], forward.logps[pairs:], ref, ref, more=True)
         grad = np.concatenate([out.grad_policy_chosen_logps, out.grad_policy_rejected_logps])
-        start = rank * vocab if kind == "vocabulary" else 0
+        start = rank * vocab if split == "vocabulary" else 0
         swiftdpo.sequence_logps_backward(logits, labels, grad, forward, out=logits, vocab_start=start)
-        if kind == "data":
+        if split == "pairs":
             dist.all_reduce(torch.tensor(list(out.metrics), dtype=torch.float64))
 
     seconds = []
@@ -208,12 +213,12 @@ def _worker(rank: int, workers: int, kind: str, step: Step, port: int, results) 
     dist.destroy_process_group()
 
 
-def timed(kind: str, workers: int, step: Step) -> float:
+def timed(split: str, workers: int, step: Step) -> float:
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
     port = 29500 + os.getpid() % 500 + workers
     processes = [
-        context.Process(target=_worker, args=(rank, workers, kind, step, port, results))
+        context.Process(target=_worker, args=(rank, workers, split, step, port, results))
         for rank in range(workers)
     ]
     for process in processes:
@@ -224,49 +229,81 @@ def timed(kind: str, workers: int, step: Step) -> float:
     return seconds
 
 
-def check(alone: Machine, shared: Machine) -> list[dict[str, object]]:
-    loopback = Network(latency=60e-6, bandwidth=2e9)  # gloo on one machine
+CHECKED = Step(pairs=8, tokens=128, vocab=32000)
+LOOPBACK = Network(latency=60e-6, bandwidth=2e9)  # gloo on one machine
+MODELS = {"pairs": data_parallel, "vocabulary": vocabulary_parallel}
+
+
+def check(alone: Machine, shared: Machine) -> list[dict[str, Any]]:
     found = []
-    step = Step(pairs=8, tokens=128, vocab=32000)
-    for kind, model in (("data", data_parallel), ("vocabulary", vocabulary_parallel)):
+    for split, model in MODELS.items():
         for workers in (1, 2):
-            machine = alone if workers == 1 else shared
-            predicted = model(step, workers, machine, loopback).seconds
-            seconds = timed(kind, workers, step)
-            found.append({"kind": kind, "workers": workers, "predicted": predicted, "measured": seconds})
+            predicted = model(CHECKED, workers, alone if workers == 1 else shared, LOOPBACK).seconds
+            measured = timed(split, workers, CHECKED)
             print(
-                f"  {kind:10} {workers} process{'es' * (workers > 1)}: {1e3 * predicted:7.1f} ms predicted, ",
-                end="",
+                f"  split by {split}, {workers} of 2: {1e3 * predicted:.1f} ms, {1e3 * measured:.1f} measured"
             )
-            print(f"{1e3 * seconds:7.1f} ms measured ({seconds / predicted:.2f})")
+            found.append({"split": split, "workers": workers, "predicted": predicted, "measured": measured})
     return found
 
 
-# -- The table
+# -- The tables
 
 
 def load() -> Machine:
+    """A core whose neighbours are busy, too."""
     return Machine(**json.loads(CONSTANTS.read_text())["shared"])
+
+
+def check_table() -> str:
+    """One step on this many processes: as the model has it, and as it was."""
+    lines = [f"{'split by':10} {'processes':>9} {'model':>9} {'measured':>9} {'ratio':>6}"]
+    for row in json.loads(CONSTANTS.read_text())["check"]:
+        predicted, measured = (1e3 * row[key] for key in ("predicted", "measured"))
+        lines.append(
+            f"{row['split']:10} {row['workers']:9} {predicted:6.1f} ms {measured:6.1f} ms "
+            f"{measured / predicted:6.2f}"
+        )
+    return "\n".join(lines)
 
 
 def table(step: Step, total_pairs: float, machine: Machine, network: Network, most: int = 4096) -> str:
     """A step's cost for each number of workers, and the hours that `total_pairs` take."""
     lines = [
-        f"{'workers':>7}  {'split by':10} {'GB read+written':>15} {'Gflop':>9} {'messages':>8} {'sent':>10} "
-        f"{'ms/step':>10} {'hours':>9}"
+        f"{'workers':>7}  {'split by':10} {'GB moved':>9} {'Gflop':>10} {'messages':>8} {'MB sent':>9} "
+        f"{'ms a step':>10} {'hours':>8}"
     ]
     workers = 1
     while workers <= most:
-        for kind, model in (("pairs", data_parallel), ("vocabulary", vocabulary_parallel)):
+        for split, model in MODELS.items():
             cost = model(step, workers, machine, network)
             hours = cost.seconds * total_pairs / step.pairs / 3600
-            sent = f"{cost.message_bytes / 1e6:.3f} MB"
             lines.append(
-                f"{workers:>7}  {kind:10} {cost.logits_bytes / 1e9:15.3f} {cost.flops / 1e9:9.2f} "
-                f"{cost.messages:8.0f} {sent:>10} {cost.seconds * 1e3:10.3f} {hours:9.1f}"
+                f"{workers:7}  {split:10} {cost.logits_bytes / 1e9:9.3f} {cost.flops / 1e9:10.2f} "
+                f"{cost.messages:8.0f} {cost.message_bytes / 1e6:9.3f} {1e3 * cost.seconds:10.2f} "
+                f"{hours:8.1f}"
             )
-        workers *= 8
+        workers *= 4
     return "\n".join(lines)
+
+
+def write_page() -> None:
+    """Each block of the page that prints a table is followed by one with the table as it is now."""
+    default = table(Step(4096, 256, 128_000), 1e9, load(), Network())
+    page = PAGE.read_text()
+    for call, text in {"print(check_table())": check_table(), "print(table(": default}.items():
+        pattern = rf"(^```python\n(?:(?!```).)*?^{re.escape(call)}.*?^```\n\n```text\n).*?(^```$)"
+        found = re.search(pattern, page, re.MULTILINE | re.DOTALL)
+        assert found is not None, call
+        page = page[: found.end(1)] + text + "\n" + page[found.start(2) :]
+    PAGE.write_text(page)
+
+
+def _rounded(values: dict[str, Any]) -> dict[str, Any]:
+    """Four digits: more are noise."""
+    return {
+        name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in values.items()
+    }
 
 
 def main() -> None:
@@ -274,7 +311,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--measure", action="store_true", help="measure the constants, check the model, keep both"
+        "--measure", action="store_true", help="measure the constants, check the model, write both"
     )
     parser.add_argument("--pairs", type=float, default=1e9, help="pairs of the whole run")
     parser.add_argument("--batch", type=float, default=4096, help="pairs of a step")
@@ -284,13 +321,16 @@ def main() -> None:
     parser.add_argument("--bandwidth", type=float, default=Network.bandwidth)
     options = parser.parse_args()
     if options.measure:
+        measured_on = describe()
         alone, shared = measure(1), measure(len(os.sched_getaffinity(0)))
         content = {
-            "alone": dataclasses.asdict(alone),
-            "shared": dataclasses.asdict(shared),
-            "check": check(alone, shared),
+            "measured_on": measured_on,
+            "alone": _rounded(dataclasses.asdict(alone)),
+            "shared": _rounded(dataclasses.asdict(shared)),
+            "check": [_rounded(row) for row in check(alone, shared)],
         }
         CONSTANTS.write_text(json.dumps(content, indent=1) + "\n")
+        write_page()
     network = Network(options.latency, options.bandwidth)
     print(table(Step(options.batch, options.tokens, options.vocab), options.pairs, load(), network))
 

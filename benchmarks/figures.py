@@ -1,52 +1,100 @@
-"""A figure: what was measured, for whom, at which size. It prints itself, and is what report.py draws."""
+"""A figure: what was measured, of whom, at which size. It prints itself, and is what report.py writes."""
 
+import dataclasses
 from typing import Any, NamedTuple
 
-from turns import Time
+from turns import Spread
+
+LIMIT = "limit: "
+"""The beginning of a name that is no contestant's, but what the machine allows."""
 
 
 class Point(NamedTuple):
     who: str
     """The contestant."""
-    x: float
+    value: Spread
+    what: str = ""
+    """Which of the figure's quantities; before a colon the type of the numbers."""
+    x: float = 1
     """The size at which it was measured."""
-    threads: int
-    time: Time
-    """Seconds; of a limit, the seconds that the machine needs at the least."""
+    threads: int = 1
+    unit: str = "s"
+    """Seconds, bytes, nats or times."""
 
 
-class Figure(NamedTuple):
+@dataclasses.dataclass
+class Figure:
     name: str
     title: str
     x_label: str
-    y_label: str
+    """Empty where there is one size."""
     points: list[Point]
-    notes: dict[str, Any] = {}  # noqa: RUF012 (never changed)
-    """Figures that are no times: megabytes, bytes, ratios."""
+    left_out: dict[str, str]
+    """Contestants that could not take part, and why."""
+    note: str = ""
+    """What a reader has to know to compare."""
+    measured_on: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def groups(self) -> list[list[Point]]:
+        """What is to be compared: the points of one quantity, size and number of threads."""
+        found: dict[tuple[str, float, int], list[Point]] = {}
+        for point in self.points:
+            found.setdefault((point.what, point.x, point.threads), []).append(point)
+        return [
+            found[key] for key in sorted(found, key=lambda key: (self.quantities().index(key[0]), *key[1:]))
+        ]
+
+    def quantities(self) -> list[str]:
+        return list(dict.fromkeys(point.what for point in self.points))
 
     def print(self) -> None:
         print(f"\n{self.title}")
-        for threads in sorted({point.threads for point in self.points}):
-            for x in sorted({point.x for point in self.points}):
-                here = [point for point in self.points if (point.threads, point.x) == (threads, x)]
-                if not here:
-                    continue
-                ours = here[0].time.median
-                print(f"  {self.x_label} {x:g}, {threads} thread{'s' * (threads != 1)}")
-                for point in here:
-                    print(f"    {point.who:52s} {duration(point.time)}  {point.time.median / ours:8.2f}x")
-        for name, value in self.notes.items():
-            print(f"  {name}: {value}")
+        for group in self.groups():
+            first = group[0]
+            size = f"{self.x_label} {first.x:,g}, " if self.x_label else ""
+            print(f"  {first.what}{', ' * bool(first.what)}{size}{count_of_threads(first.threads)}")
+            for point in group:
+                print(f"    {point.who:44s} {with_spread(point):42s} {share_of_ours(point, group):>8s}")
+        for who, why in self.left_out.items():
+            print(f"  left out: {who} ({why})")
 
 
-def points(times: dict[str, Time], x: float, threads: int) -> list[Point]:
-    return [Point(who, x, threads, time) for who, time in times.items()]
+def count_of_threads(threads: int) -> str:
+    return f"{threads} thread{'s' * (threads != 1)}"
 
 
-def duration(time: Time) -> str:
-    """The median, and the middle half of the runs."""
-    for unit, size in (("s ", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9)):
-        if time.median >= size or unit == "ns":
-            break
-    median, low, high = (value / size for value in time)
-    return f"{median:8.2f} {unit} ({low:.2f} to {high:.2f})"
+def share_of_ours(point: Point, group: list[Point]) -> str:
+    """How many times our value: ours is the group's first."""
+    ours = next((other.value.median for other in group if other.who.startswith("swiftdpo")), 0.0)
+    return f"{point.value.median / ours:.2f}x" if ours else ""
+
+
+SCALES = {
+    "s": [("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9)],
+    "bytes": [("GB", 1e9), ("MB", 1e6), ("KB", 1e3), ("bytes", 1.0)],
+}
+
+
+def scale(value: float, unit: str) -> tuple[str, float]:
+    """The unit in which a value reads best."""
+    scales = SCALES.get(unit, [(unit, 1.0)])
+    return next((found for found in scales if abs(value) >= found[1]), scales[-1])
+
+
+def digits(value: float) -> str:
+    """Three of them."""
+    if value and abs(value) < 0.01:
+        return f"{value:.1e}"
+    return f"{value:.{max(0, 2 - (len(str(int(abs(value)))) - 1))}f}" if value else "0"
+
+
+def plain(point: Point) -> str:
+    unit, size = scale(point.value.median, point.unit)
+    return f"{digits(point.value.median / size)} {unit}"
+
+
+def with_spread(point: Point) -> str:
+    """The median, and the middle half of the runs where there were several."""
+    _, size = scale(point.value.median, point.unit)
+    low, high = (digits(bound / size) for bound in point.value[1:])
+    return plain(point) + (f" ({low} to {high})" if point.value.low != point.value.high else "")

@@ -1,26 +1,42 @@
-"""What the library weighs: bytes on disk, time to load and to import, beside the peers; and a call from C."""
+"""What the library weighs beside the peers: bytes on disk, and the time to load or import it."""
 
-import argparse
-import importlib.util
-import os
+import importlib.metadata
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from figures import Figure, points
-from turns import Time
+from figures import Figure, Point
+from machine import version
+from turns import Spread
 
 ROOT = Path(__file__).resolve().parents[1]
 LIBRARY = ROOT / ".build" / "release" / "libswiftdpo.so"
-PACKAGES = ["numpy", "swiftdpo", "torch", "jax", "choix"]
+# The module of each package.
+PACKAGES = {
+    "swiftdpo": "swiftdpo",
+    "numpy": "numpy",
+    "torch": "torch",
+    "jax": "jax",
+    "trl": "trl",
+    "liger-kernel": "liger_kernel",
+    "choix": "choix",
+}
+SHARED_OBJECT = "swiftdpo: the library"
 
 
 def stripped_size() -> int:
     with tempfile.TemporaryDirectory() as folder:
-        copy = f"{folder}/libswiftdpo.so"
+        copy = Path(folder) / LIBRARY.name
         subprocess.run(["strip", "-o", copy, LIBRARY], check=True)
-        return os.path.getsize(copy)
+        return copy.stat().st_size
+
+
+def installed_size(package: str) -> int:
+    """Without what it depends on; bytecode does not count."""
+    files = importlib.metadata.files(package) or []
+    paths = [Path(str(file.locate())) for file in files if file.suffix != ".pyc"]
+    return sum(path.stat().st_size for path in paths if path.is_file())
 
 
 def seconds_of(before: str, statement: str) -> float:
@@ -33,51 +49,24 @@ def seconds_of(before: str, statement: str) -> float:
         "print(time.perf_counter() - start)",
     ]
     command = [sys.executable, "-c", "\n".join(lines)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-
-
-def load_seconds() -> float:
-    """dlopen in a fresh process, which has libc and libm already."""
-    return seconds_of("import ctypes", f"ctypes.CDLL({str(LIBRARY)!r})")
-
-
-def import_seconds(package: str) -> float:
-    return seconds_of("", f"import {package}")
-
-
-def call_overhead() -> dict[str, float]:
-    """Nanoseconds for one pair from C, as benchmarks/call_overhead.c prints them."""
-    source = ROOT / "benchmarks" / "call_overhead.c"
-    with tempfile.TemporaryDirectory() as folder:
-        program = f"{folder}/call_overhead"
-        flags = ["-O2", f"-I{ROOT / 'include'}", f"-L{LIBRARY.parent}", f"-Wl,-rpath,{LIBRARY.parent}"]
-        subprocess.run(["cc", *flags, str(source), "-o", program, "-lswiftdpo"], check=True)
-        printed = subprocess.run([program], check=True, capture_output=True, text=True).stdout
-    found = {}
-    for line in printed.splitlines():
-        name, _, value = line.rpartition(":")
-        if value.strip().split()[0].replace(".", "", 1).isdigit():
-            found[name.strip()] = float(value.split()[0])
-    return found
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    return float(printed.splitlines()[-1])
 
 
 def run(quick: bool) -> Figure:
-    rounds = 3 if quick else 9
-    present = [name for name in PACKAGES if importlib.util.find_spec(name)]
+    present = {package: module for package, module in PACKAGES.items() if version(package)}
+    sizes = {SHARED_OBJECT: stripped_size()} | {package: installed_size(package) for package in present}
+    # dlopen in a fresh process, which has libc and libm already.
+    statements = {SHARED_OBJECT: ("import ctypes", f"ctypes.CDLL({str(LIBRARY)!r})")}
+    statements |= {package: ("", f"import {module}") for package, module in present.items()}
     seconds: dict[str, list[float]] = {}
-    for _ in range(rounds):
-        seconds.setdefault("dlopen libswiftdpo.so", []).append(load_seconds())
-        for package in present:
-            seconds.setdefault(f"import {package}", []).append(import_seconds(package))
-    times = {name: Time.of(values) for name, values in seconds.items()}
-    notes = {
-        "library, stripped, bytes": stripped_size(),
-        "one call from C, ns": call_overhead(),
-    }
-    return Figure("footprint", "Load and import time", "", "seconds", points(times, 1, 1), notes)
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true")
-    run(parser.parse_args().quick).print()
+    for _ in range(1 if quick else 5):
+        for who, statement in statements.items():
+            seconds.setdefault(who, []).append(seconds_of(*statement))
+    found = [
+        Point(who, Spread.of([float(size)]), "bytes on disk", unit="bytes") for who, size in sizes.items()
+    ]
+    found += [Point(who, Spread.of(values), "time to load or import") for who, values in seconds.items()]
+    left_out = {package: "not installed" for package in PACKAGES if package not in present}
+    note = "Sizes are those of a package's own files, without what it depends on."
+    return Figure("footprint", "Size and start", "", found, left_out, note)

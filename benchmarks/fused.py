@@ -1,21 +1,19 @@
 """DPO from hidden states, with the head's gradients and the logits of a reference: beside the products alone.
 
-The limit is the four matrix products over the rows that score a label, by the BLAS that the contestant uses:
-The limit is the four matrix products over the rows that score a label, by the BLAS of the contestant:
-grows by during its first step, less the gradients. Each loss is compared with that of its inputs in double
-precision.
+The limit is the four matrix products over the rows that score a label, by the BLAS of the contestant. Extra
+memory is what a process grows by during its first step, less the gradients. Each loss is compared with that
+of its inputs in double precision.
 """
 
-import argparse
-import multiprocessing
+import functools
 import os
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from figures import Figure, points
-from turns import WARM_MALLOC, Call, Contestant, take_turns
+from figures import LIMIT, Figure, Point
+from memory import first_step
+from turns import WARM_MALLOC, Calls, Contestant, Spread, stop, take_turns, taking_part
 
 BETA = 0.1
 TOKENS, SCORED = 256, 192
@@ -65,7 +63,7 @@ class Heads(NamedTuple):
         return following
 
 
-def products(pairs: int, threads: int) -> dict[str, Call]:
+def products(pairs: int, threads: int) -> Calls:
     """By the OpenBLAS of the package scipy-openblas32, as `swiftdpo` has it."""
     import ctypes
 
@@ -104,7 +102,7 @@ def products(pairs: int, threads: int) -> dict[str, Call]:
     return {"": step}
 
 
-def torch_products(pairs: int, threads: int, dtype: str) -> dict[str, Call]:
+def torch_products(pairs: int, threads: int, dtype: str = "bfloat16") -> Calls:
     import torch
 
     torch.set_num_threads(threads)
@@ -122,7 +120,7 @@ def torch_products(pairs: int, threads: int, dtype: str) -> dict[str, Call]:
     return {"": step}
 
 
-def swiftdpo_call(pairs: int, threads: int) -> dict[str, Call]:
+def swiftdpo_call(pairs: int, threads: int) -> Calls:
     import swiftdpo
 
     swiftdpo.set_num_threads(threads)
@@ -143,7 +141,7 @@ def swiftdpo_call(pairs: int, threads: int) -> dict[str, Call]:
     return {"": step}
 
 
-def _autograd(heads: Heads, loss: Callable[[], Any]) -> dict[str, Call]:
+def _autograd(heads: Heads, loss: Callable[[], Any]) -> Calls:
     """A step that leaves its gradients, as an optimiser would find them, until the next."""
 
     def step() -> float:
@@ -155,7 +153,7 @@ def _autograd(heads: Heads, loss: Callable[[], Any]) -> dict[str, Call]:
     return {"": step}
 
 
-def swiftdpo_torch_call(pairs: int, threads: int, dtype: str) -> dict[str, Call]:
+def swiftdpo_torch_call(pairs: int, threads: int, dtype: str = "float32") -> Calls:
     import swiftdpo
     import swiftdpo.torch as sdt
     import torch
@@ -172,19 +170,21 @@ def swiftdpo_torch_call(pairs: int, threads: int, dtype: str) -> dict[str, Call]
     )
 
 
-def torch_call(pairs: int, threads: int) -> dict[str, Call]:
+def torch_call(pairs: int, threads: int, dtype: str = "float32") -> Calls:
     """Only rows that score a label are multiplied, which few programs do."""
     import torch
     import torch.nn.functional as F
 
     torch.set_num_threads(threads)
-    heads = Heads.make(pairs).tensors("float32")
+    heads = Heads.make(pairs).tensors(dtype)
     labels = heads.next_labels()
     counts = labels != IGNORED
 
     def logps(hidden: Any, weight: Any) -> Any:
         logits = F.linear(hidden[counts], weight)
-        return -F.cross_entropy(logits, labels[counts], reduction="none").view(2 * pairs, SCORED).sum(-1)
+        return (
+            -F.cross_entropy(logits, labels[counts], reduction="none").float().view(2 * pairs, SCORED).sum(-1)
+        )
 
     def loss() -> Any:
         with torch.no_grad():
@@ -195,7 +195,7 @@ def torch_call(pairs: int, threads: int) -> dict[str, Call]:
     return _autograd(heads, loss)
 
 
-def liger_call(pairs: int, threads: int) -> dict[str, Call]:
+def liger_call(pairs: int, threads: int) -> Calls:
     import torch
     from liger_kernel.chunked_loss import LigerFusedLinearDPOLoss
 
@@ -213,7 +213,34 @@ def liger_call(pairs: int, threads: int) -> dict[str, Call]:
     return _autograd(heads, loss)
 
 
-def exact_loss(pairs: int, dtype: str = "float32") -> dict[str, Call]:
+def trl_call(pairs: int, threads: int) -> Calls:
+    """The projection and the log-probabilities in tiles, as TRL's trainer has it."""
+    import torch
+    import torch.nn.functional as F
+    from trl.trainer.utils import _CHUNKED_LOGPROB_CHUNK_SIZE, _ChunkedLogProbFunction
+
+    torch.set_num_threads(threads)
+    heads = Heads.make(pairs).tensors("float32")
+    labels = heads.next_labels()
+    counts = labels != IGNORED
+    logged = ("log_probs", "entropy", "mean_logits", "is_top1")  # what its trainer asks for
+
+    def logps(hidden: Any, weight: Any) -> Any:
+        rows, targets = hidden.reshape(-1, WIDTH), labels.clamp(min=0).reshape(-1)
+        chunk = _CHUNKED_LOGPROB_CHUNK_SIZE
+        found = _ChunkedLogProbFunction.apply(rows, weight, None, targets, 1.0, chunk, None, 1.0, logged)
+        return (found[0].view(counts.shape) * counts).sum(-1)
+
+    def loss() -> Any:
+        with torch.no_grad():
+            ref = logps(heads.ref_hidden, heads.ref_weight)
+        ratios = logps(heads.hidden, heads.weight) - ref
+        return -F.logsigmoid(BETA * (ratios[:pairs] - ratios[pairs:])).mean()
+
+    return _autograd(heads, loss)
+
+
+def exact_loss(pairs: int, dtype: str) -> Calls:
     """In double precision, of the inputs that a contestant of this type has."""
     import torch
 
@@ -239,89 +266,78 @@ def exact_loss(pairs: int, dtype: str = "float32") -> dict[str, Call]:
     return {"": loss}
 
 
-def _resident(peak: bool) -> int:
-    name = "VmHWM" if peak else "VmRSS"
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
+def _in_bfloat16(make: Callable[..., Calls]) -> Callable[..., Calls]:
+    return functools.partial(make, dtype="bfloat16")
 
 
-def _step(make: Callable[..., dict[str, Call]], arguments: dict[str, Any], pipe: Connection) -> None:
-    try:
-        (call,) = make(**arguments).values()
-    except ImportError:
-        pipe.send(None)
-        return
-    before = _resident(peak=False)
-    Path("/proc/self/clear_refs").write_text("5")
-    loss = call()
-    pipe.send((loss, _resident(peak=True) - before))
+# By the type of the inputs.
+CONTESTANTS = {
+    "float32": {
+        "swiftdpo": swiftdpo_call,
+        "swiftdpo.torch": swiftdpo_torch_call,
+        "PyTorch, scored rows only": torch_call,
+        "Liger Kernel": liger_call,
+        "TRL, in tiles": trl_call,
+        f"{LIMIT}the products alone": products,
+    },
+    "bfloat16": {
+        "swiftdpo.torch": _in_bfloat16(swiftdpo_torch_call),
+        "PyTorch, scored rows only": _in_bfloat16(torch_call),
+        f"{LIMIT}the products alone": _in_bfloat16(torch_products),
+    },
+}
+NOTE = (
+    "The limit is the four matrix products over the rows that score a label: by OpenBLAS for float32, by "
+    "PyTorch for bfloat16. Extra memory is what a process grows by during its first step, less the "
+    "gradients. PyTorch's steps are timed with an allocator that keeps temporaries mapped, which is their "
+    "best; their memory is that of the default, which is less."
+)
 
 
-def _in_process(make: Callable[..., dict[str, Call]], arguments: dict[str, Any]) -> tuple[float, int] | None:
-    """One step in a process of its own: its loss, and the bytes by which the process grew during it."""
-    context = multiprocessing.get_context("spawn")
-    pipe, theirs = context.Pipe()
-    process = context.Process(target=_step, args=(make, arguments, theirs))
-    process.start()
-    theirs.close()
-    answer: tuple[float, int] | None = pipe.recv()
-    process.join()
-    return answer
+def _times(dtype: str, size: dict[str, int], quick: bool) -> tuple[list[Point], dict[str, str]]:
+    contestants = {
+        who: Contestant(make, WARM_MALLOC if who.startswith("PyTorch") else None)
+        for who, make in taking_part(CONTESTANTS[dtype], quick).items()
+    }
+    times = take_turns(contestants, size, rounds=1 if quick else 4, seconds=120, warm_up=1)
+    found = [
+        Point(who, time, f"{dtype}: time of a step", threads=size["threads"])
+        for (who, _), time in times.items()
+    ]
+    return found, stop(contestants)
 
 
-def _notes(entries: dict[str, tuple[Any, dict[str, Any]]], pairs: int) -> dict[str, Any]:
-    exact: dict[str, float] = {}
-    memory: dict[str, float] = {}
-    errors: dict[str, float] = {}
-    for who, (make, arguments) in entries.items():
-        dtype = str(arguments.get("dtype", "float32"))
-        if dtype not in exact and (found := _in_process(exact_loss, {"pairs": pairs, "dtype": dtype})):
-            exact[dtype] = found[0]
-        if not (step := _in_process(make, arguments)):
+def _first_steps(dtype: str, size: dict[str, int], quick: bool) -> list[Point]:
+    """Memory, and the error of the loss."""
+    gradients = WIDTH * (2 * size["pairs"] * TOKENS + VOCABULARY) * (2 if dtype == "bfloat16" else 4)
+    exact = first_step(exact_loss, {"pairs": size["pairs"], "dtype": dtype})
+    found = []
+    for who, make in taking_part(CONTESTANTS[dtype], quick).items():
+        if who.startswith(LIMIT) or exact is None or not (step := first_step(make, size)):
             continue
         loss, grown = step
-        gradients = WIDTH * (2 * pairs * TOKENS + VOCABULARY) * (2 if dtype == "bfloat16" else 4)
-        memory[who] = round((grown - gradients) / 2**20, 1)
-        errors[who] = float(f"{abs(loss - exact[dtype]):.2g}")
-    return {
-        "peak memory beyond inputs and gradients, MiB": memory,
-        "error of the loss against double precision": errors,
-    }
+        for what, value, unit in [
+            ("extra memory", float(grown - gradients), "bytes"),
+            ("error of the loss", abs(loss - exact[0]), "nats"),
+        ]:
+            found.append(
+                Point(who, Spread.of([value]), f"{dtype}: {what}", threads=size["threads"], unit=unit)
+            )
+    return found
 
 
 def run(quick: bool) -> Figure:
     for name in BLAS_OVERRIDES:
         os.environ.pop(name, None)
-    sizes = {"pairs": 2 if quick else 8, "threads": 2}
-    limits: dict[str, tuple[Any, dict[str, Any]]] = {
-        "GEMM limit (OpenBLAS)": (products, sizes),
-        "GEMM limit (PyTorch, bf16)": (torch_products, sizes | {"dtype": "bfloat16"}),
-    }
-    losses: dict[str, tuple[Any, dict[str, Any]]] = {
-        "swiftdpo": (swiftdpo_call, sizes),
-        "swiftdpo.torch": (swiftdpo_torch_call, sizes | {"dtype": "float32"}),
-        "swiftdpo.torch, bf16": (swiftdpo_torch_call, sizes | {"dtype": "bfloat16"}),
-        "PyTorch, scored rows only": (torch_call, sizes),
-        "Liger Kernel": (liger_call, sizes),
-    }
-    notes = _notes(losses, sizes["pairs"])
-    warm = {"PyTorch, scored rows only"}
-    contestants = {
-        who: Contestant(make, WARM_MALLOC if who in warm else None, **arguments)
-        for who, (make, arguments) in {**losses, **limits}.items()
-    }
-    times = take_turns(contestants, rounds=1 if quick else 5)
-    for who, limit in [("swiftdpo", "GEMM limit (OpenBLAS)"), ("swiftdpo.torch, bf16", list(limits)[1])]:
-        notes[f"{who}: times its GEMM limit"] = round(times[who].median / times[limit].median, 3)
+    size = {"pairs": 1 if quick else 8, "threads": 2}
+    found: list[Point] = []
+    left_out: dict[str, str] = {}
+    for dtype in ["float32"] if quick else CONTESTANTS:
+        times, failed = _times(dtype, size, quick)
+        found += times + _first_steps(dtype, size, quick)
+        left_out |= failed
     title = (
-        f"DPO from hidden states of {TOKENS} tokens ({SCORED} scored) of {WIDTH}, vocabulary {VOCABULARY:,}"
+        f"DPO from hidden states: {2 * size['pairs']} responses of {TOKENS} tokens, {SCORED} of them scored, "
+        f"{WIDTH:,} wide, vocabulary {VOCABULARY:,}"
     )
-    return Figure("fused", title, "pairs", "seconds per step", points(times, sizes["pairs"], 2), notes)
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true")
-    run(parser.parse_args().quick).print()
+    return Figure("fused", title, "", found, left_out, NOTE)

@@ -1,9 +1,8 @@
 """DPO over pairs, forward and gradient, against the batch: from the call's overhead to the memory's speed."""
 
-import argparse
-
-from figures import Figure, Point, points
-from turns import Call, Contestant, take_turns
+from figures import Figure, Point
+from machine import pin
+from turns import Calls, Contestant, stop, take_turns, taking_part
 
 BETA = 0.1
 
@@ -14,7 +13,7 @@ def _arrays(batch: int):
     return list(np.random.default_rng(7).normal(-300, 20, (4, batch)).astype(np.float32))
 
 
-def swiftdpo_call(batch: int, threads: int) -> dict[str, Call]:
+def swiftdpo_call(batch: int, threads: int) -> Calls:
     import swiftdpo
 
     swiftdpo.set_num_threads(threads)
@@ -22,8 +21,8 @@ def swiftdpo_call(batch: int, threads: int) -> dict[str, Call]:
     return {"": lambda: swiftdpo.dpo_loss(*arrays, BETA)}
 
 
-def numpy_call(batch: int, threads: int) -> dict[str, Call]:
-    """The closed form, as a careful user writes it."""
+def numpy_call(batch: int, threads: int) -> Calls:
+    """The closed form, as a careful user writes it. NumPy has one thread."""
     import numpy as np
 
     chosen, rejected, ref_chosen, ref_rejected = _arrays(batch)
@@ -42,41 +41,43 @@ def _torch_loss(chosen, rejected, ref_chosen, ref_rejected):
     return F.softplus(-BETA * ((chosen - ref_chosen) - (rejected - ref_rejected))).mean()
 
 
-def torch_call(batch: int, threads: int, compiled: bool) -> dict[str, Call]:
+def _with_autograd(batch: int, threads: int, loss) -> Calls:
     import torch
 
     torch.set_num_threads(threads)
     tensors = [torch.from_numpy(array) for array in _arrays(batch)]
-    loss = torch.compile(_torch_loss) if compiled else _torch_loss
 
     def call():
         chosen, rejected = (tensor.detach().requires_grad_() for tensor in tensors[:2])
         loss(chosen, rejected, *tensors[2:]).backward()
         return chosen.grad, rejected.grad
 
-    call()
     return {"": call}
 
 
-def swiftdpo_torch_call(batch: int, threads: int) -> dict[str, Call]:
-    import swiftdpo
-    import swiftdpo.torch as sdt
+def torch_call(batch: int, threads: int) -> Calls:
+    return _with_autograd(batch, threads, _torch_loss)
+
+
+def torch_compiled_call(batch: int, threads: int) -> Calls:
+    """Compiled anew for each size, which is PyTorch's best."""
     import torch
 
     torch.set_num_threads(threads)
+    torch._dynamo.reset()
+    return _with_autograd(batch, threads, torch.compile(_torch_loss, dynamic=False))
+
+
+def swiftdpo_torch_call(batch: int, threads: int) -> Calls:
+    import swiftdpo
+    import swiftdpo.torch as sdt
+
     swiftdpo.set_num_threads(threads)
-    tensors = [torch.from_numpy(array) for array in _arrays(batch)]
-
-    def call():
-        chosen, rejected = (tensor.detach().requires_grad_() for tensor in tensors[:2])
-        sdt.dpo_loss(chosen, rejected, *tensors[2:], beta=BETA)[0].backward()
-        return chosen.grad, rejected.grad
-
-    return {"": call}
+    return _with_autograd(batch, threads, lambda *tensors: sdt.dpo_loss(*tensors, beta=BETA)[0])
 
 
-def jax_call(batch: int, threads: int) -> dict[str, Call]:
-    """JAX takes the threads that the process may use."""
+def jax_call(batch: int, threads: int) -> Calls:
+    pin(threads)
     import jax
     import jax.numpy as jnp
 
@@ -89,28 +90,25 @@ def jax_call(batch: int, threads: int) -> dict[str, Call]:
     return {"": lambda: jax.block_until_ready(both(*arrays))}
 
 
+CONTESTANTS = {
+    "swiftdpo, NumPy arrays": swiftdpo_call,
+    "swiftdpo.torch, autograd": swiftdpo_torch_call,
+    "NumPy, closed form": numpy_call,
+    "PyTorch, autograd": torch_call,
+    "PyTorch, compiled": torch_compiled_call,
+    "JAX, jit": jax_call,
+}
+
+
 def run(quick: bool) -> Figure:
-    batches = [1, 64, 4096, 65536] if quick else [1, 8, 64, 512, 4096, 16384, 65536]
+    batches = [1, 512, 65536] if quick else [1, 8, 64, 512, 4096, 16384, 65536]
     found: list[Point] = []
+    left_out: dict[str, str] = {}
     for threads in [2] if quick else [1, 2]:
+        contestants = {who: Contestant(make) for who, make in taking_part(CONTESTANTS, quick).items()}
         for batch in batches:
-            sizes = {"batch": batch, "threads": threads}
-            contestants = {
-                "swiftdpo": Contestant(swiftdpo_call, **sizes),
-                "swiftdpo.torch": Contestant(swiftdpo_torch_call, **sizes),
-                "NumPy closed form": Contestant(numpy_call, **sizes),
-                "PyTorch autograd": Contestant(torch_call, **sizes, compiled=False),
-                "JAX jit": Contestant(jax_call, **sizes),
-            }
-            if not quick:
-                contestants["PyTorch compiled"] = Contestant(torch_call, **sizes, compiled=True)
-            repeats = max(1, 20_000 // (batch + 100))
-            times = take_turns(contestants, rounds=7 if quick else 15, repeats=repeats)
-            found += points(times, x=batch, threads=threads)
-    return Figure("heads", "DPO loss and gradient over pairs, float32", "pairs", "seconds per call", found)
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true")
-    run(parser.parse_args().quick).print()
+            size = {"batch": batch, "threads": threads}
+            times = take_turns(contestants, size, rounds=5 if quick else 15, seconds=4)
+            found += [Point(who, time, x=batch, threads=threads) for (who, _), time in times.items()]
+        left_out |= stop(contestants)
+    return Figure("heads", "DPO loss and gradient, float32", "pairs", found, left_out)

@@ -1,18 +1,18 @@
 """Logits to log-probabilities and back: this library beside PyTorch, TRL, JAX and the memory itself.
 
 PyTorch runs twice: as users run it, and with an allocator that keeps its temporaries mapped. A claim has to
-hold against both. The memory's part is the plainest loops that read an array, or read and write it in place:
-no kernel over logits can be faster.
+hold against both. The limit is the plainest loop that reads an array, and for the gradient, which is written
+over the logits, another that reads and writes it: no kernel over logits can be faster.
 """
 
-import argparse
 import ctypes
 import subprocess
 import tempfile
 from pathlib import Path
 
-from figures import Figure, Point, points
-from turns import WARM_MALLOC, Call, Contestant, Prepared, take_turns
+from figures import LIMIT, Figure, Point
+from machine import pin
+from turns import WARM_MALLOC, Calls, Contestant, Prepared, Spread, stop, take_turns, taking_part
 
 HERE = Path(__file__).resolve().parent
 SEQUENCES = 8
@@ -28,7 +28,7 @@ def make_logits(rows: int, vocab: int):
     return logits, labels
 
 
-def memory(rows: int, vocab: int, threads: int) -> dict[str, Call | Prepared]:
+def memory_calls(rows: int, vocab: int, threads: int) -> Calls:
     import numpy as np
 
     library = f"{tempfile.mkdtemp()}/bandwidth.so"
@@ -46,7 +46,7 @@ def memory(rows: int, vocab: int, threads: int) -> dict[str, Call | Prepared]:
     }
 
 
-def swiftdpo_calls(rows: int, vocab: int, threads: int) -> dict[str, Call | Prepared]:
+def swiftdpo_calls(rows: int, vocab: int, threads: int) -> Calls:
     import ml_dtypes
     import numpy as np
     import swiftdpo
@@ -56,7 +56,7 @@ def swiftdpo_calls(rows: int, vocab: int, threads: int) -> dict[str, Call | Prep
     shape = (SEQUENCES, rows // SEQUENCES)
     labels = labels.reshape(shape)
     grad = np.full(SEQUENCES, 1e-3)
-    calls: dict[str, Call | Prepared] = {}
+    calls: Calls = {}
 
     def add(name: str, source) -> None:
         work = source.copy()
@@ -65,59 +65,68 @@ def swiftdpo_calls(rows: int, vocab: int, threads: int) -> dict[str, Call | Prep
             forward = swiftdpo.sequence_logps(work, labels, shift=False)
             swiftdpo.sequence_logps_backward(work, labels, grad, forward, out=work)
 
-        calls[f"{name} forward"] = lambda: swiftdpo.sequence_logps(source, labels, shift=False)
+        calls[f"{name}: forward"] = lambda: swiftdpo.sequence_logps(source, labels, shift=False)
         # In place: the values change from call to call, the work does not.
-        calls[f"{name} forward + backward"] = Prepared(lambda: np.copyto(work, source), both)
+        calls[f"{name}: forward and backward"] = Prepared(lambda: np.copyto(work, source), both)
 
     f32 = logits.reshape(*shape, vocab)
-    add("f32", f32)
-    add("bf16", f32.astype(ml_dtypes.bfloat16))
+    add("float32", f32)
+    add("bfloat16", f32.astype(ml_dtypes.bfloat16))
     return calls
 
 
-def torch_calls(rows: int, vocab: int, threads: int) -> dict[str, Call | Prepared]:
+def _torch_calls(rows: int, vocab: int, threads: int, method) -> Calls:
+    """`method` gives the log-probabilities of labels."""
     import torch
-    import torch.nn.functional as F
 
     torch.set_num_threads(threads)
     logits, labels = make_logits(rows, vocab)
     labels = torch.from_numpy(labels)
     grad = torch.full((rows,), 1e-3)
-    calls: dict[str, Call | Prepared] = {}
+    calls: Calls = {}
 
-    def add(name, dtype, method):
+    def add(dtype):
         source = torch.from_numpy(logits).to(dtype)
 
         def forward():
             with torch.no_grad():
-                method(source)
+                method(source, labels)
 
         def forward_backward():
             leaf = source.detach().requires_grad_()
-            method(leaf).backward(grad.to(dtype))
+            method(leaf, labels).backward(grad.to(dtype))
 
-        label = "f32" if dtype == torch.float32 else "bf16"
-        calls[f"{label} forward: {name}"] = forward
-        calls[f"{label} forward + backward: {name}"] = forward_backward
+        name = str(dtype).removeprefix("torch.")
+        calls[f"{name}: forward"] = forward
+        calls[f"{name}: forward and backward"] = forward_backward
 
-    methods = {
-        "log_softmax + gather": lambda x: F.log_softmax(x, -1).gather(-1, labels[:, None]).squeeze(-1),
-        "cross_entropy": lambda x: -F.cross_entropy(x, labels, reduction="none"),
-    }
-    try:
-        from trl.trainer.utils import selective_log_softmax
-    except ImportError:
-        print("  left out: TRL selective_log_softmax (not installed)")
-    else:
-        methods["TRL selective_log_softmax"] = lambda x: selective_log_softmax(x, labels)
-    for dtype in (torch.float32, torch.bfloat16):
-        for name, method in methods.items():
-            add(name, dtype, method)
+    add(torch.float32)
+    add(torch.bfloat16)
     return calls
 
 
-def jax_calls(rows: int, vocab: int, threads: int) -> dict[str, Call | Prepared]:
-    """JAX takes the threads that the process may use."""
+def log_softmax_calls(rows: int, vocab: int, threads: int) -> Calls:
+    import torch.nn.functional as F
+
+    return _torch_calls(
+        rows, vocab, threads, lambda x, labels: F.log_softmax(x, -1).gather(-1, labels[:, None]).squeeze(-1)
+    )
+
+
+def cross_entropy_calls(rows: int, vocab: int, threads: int) -> Calls:
+    import torch.nn.functional as F
+
+    return _torch_calls(rows, vocab, threads, lambda x, labels: -F.cross_entropy(x, labels, reduction="none"))
+
+
+def trl_calls(rows: int, vocab: int, threads: int) -> Calls:
+    from trl.trainer.utils import selective_log_softmax
+
+    return _torch_calls(rows, vocab, threads, selective_log_softmax)
+
+
+def jax_calls(rows: int, vocab: int, threads: int) -> Calls:
+    pin(threads)
     import jax
     import jax.numpy as jnp
 
@@ -130,43 +139,59 @@ def jax_calls(rows: int, vocab: int, threads: int) -> dict[str, Call | Prepared]
     forward = jax.jit(logps)
     both = jax.jit(lambda x: jax.vjp(logps, x)[1](grad))
     return {
-        "f32 forward: log_softmax": lambda: jax.block_until_ready(forward(logits)),
-        "f32 forward + backward: log_softmax": lambda: jax.block_until_ready(both(logits)),
+        "float32: forward": lambda: jax.block_until_ready(forward(logits)),
+        "float32: forward and backward": lambda: jax.block_until_ready(both(logits)),
+    }
+
+
+CONTESTANTS = {
+    "swiftdpo": (swiftdpo_calls, None),
+    "memory": (memory_calls, None),
+    "PyTorch log_softmax": (log_softmax_calls, None),
+    "PyTorch log_softmax, warm malloc": (log_softmax_calls, WARM_MALLOC),
+    "PyTorch cross_entropy": (cross_entropy_calls, None),
+    "PyTorch cross_entropy, warm malloc": (cross_entropy_calls, WARM_MALLOC),
+    "TRL selective_log_softmax": (trl_calls, None),
+    "TRL selective_log_softmax, warm malloc": (trl_calls, WARM_MALLOC),
+    "JAX log_softmax, jit": (jax_calls, None),
+}
+
+
+NOTE = (
+    "Warm malloc: with an allocator that keeps temporaries mapped, which is PyTorch's best. The limit is a "
+    "loop that reads the logits, and for the gradient another that reads and writes them."
+)
+
+
+def limits(read: Spread, read_write: Spread) -> dict[str, Spread]:
+    """bfloat16 has half the bytes."""
+    both = Spread(*(a + b for a, b in zip(read, read_write, strict=True)))
+    return {
+        "float32: forward": read,
+        "float32: forward and backward": both,
+        "bfloat16: forward": Spread(*(value / 2 for value in read)),
+        "bfloat16: forward and backward": Spread(*(value / 2 for value in both)),
     }
 
 
 def run(quick: bool) -> Figure:
-    shapes = [(2048, 32000)] if quick else [(2048, 32000), (512, 151936)]
+    shapes = [(512, 32_000)] if quick else [(2048, 32_000), (512, 151_936)]
     found: list[Point] = []
-    notes = {}
-    for rows, vocab in shapes:
-        for threads in [2] if quick else [1, 2]:
-            sizes = {"rows": rows, "vocab": vocab, "threads": threads}
-            contestants = {
-                "swiftdpo": Contestant(swiftdpo_calls, **sizes),
-                "memory": Contestant(memory, **sizes),
-                "PyTorch": Contestant(torch_calls, **sizes),
-                "PyTorch, warm malloc": Contestant(torch_calls, WARM_MALLOC, **sizes),
-            }
-            if threads > 1:
-                contestants["JAX jit"] = Contestant(jax_calls, **sizes)
-            times = take_turns(contestants, rounds=5 if quick else 9)
-            found += points(times, x=vocab, threads=threads)
-            read = times["memory: read"].median
-            both = read + times["memory: read + write"].median
-            where = f"[{rows}, {vocab}], {threads} thread{'s' * (threads > 1)}"
-            forward = times["swiftdpo: f32 forward"].median
-            whole = times["swiftdpo: f32 forward + backward"].median
-            notes[f"{where}: share of the bandwidth"] = {
-                "forward": round(read / forward, 3),
-                "forward + backward": round(both / whole, 3),
-            }
-    return Figure("logits", "Logits to log-probabilities and back", "vocabulary", "seconds", found, notes)
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true")
-    run(parser.parse_args().quick).print()
+    left_out: dict[str, str] = {}
+    for threads in [2] if quick else [1, 2]:
+        for rows, vocab in shapes:
+            contestants = {who: Contestant(*made) for who, made in taking_part(CONTESTANTS, quick).items()}
+            size = {"rows": rows, "vocab": vocab, "threads": threads}
+            times = take_turns(contestants, size, rounds=3 if quick else 9, seconds=25)
+            left_out |= stop(contestants)
+            memory = [times.pop(("memory", name)) for name in ("read", "read + write")]
+            for what, limit in limits(*memory).items():
+                found += [
+                    Point(who, time, what, vocab, threads)
+                    for (who, name), time in times.items()
+                    if name == what
+                ]
+                found.append(Point(f"{LIMIT}speed of the memory", limit, what, vocab, threads))
+    sizes = " and ".join(f"[{rows}, {vocab:,}]" for rows, vocab in shapes)
+    title = f"Logits {sizes} to log-probabilities and back"
+    return Figure("logits", title, "vocabulary", found, left_out, NOTE)

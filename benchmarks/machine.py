@@ -4,8 +4,9 @@ import importlib.metadata
 import os
 import platform
 from pathlib import Path
+from typing import Any
 
-PEERS = ["torch", "trl", "liger-kernel", "jax", "choix", "numpy", "scipy", "scipy-openblas32"]
+PEERS = ["numpy", "torch", "trl", "liger-kernel", "jax", "choix", "scipy-openblas32"]
 
 
 def processor() -> str:
@@ -22,7 +23,7 @@ def version(package: str) -> str | None:
         return None
 
 
-def describe() -> dict[str, object]:
+def describe() -> dict[str, Any]:
     import swiftdpo
 
     build = swiftdpo.build_info()
@@ -30,10 +31,24 @@ def describe() -> dict[str, object]:
     return {
         "processor": processor(),
         "processors": len(os.sched_getaffinity(0)),
-        "memory_gib": round(memory / 2**30, 1),
-        "system": f"{platform.system()} {platform.release().split('-')[0]} {platform.machine()}",
-        "python": platform.python_version(),
-        "swiftdpo": f"{build.version} ({build.instruction_set})",
-        "load_average": round(os.getloadavg()[0], 2),
-        "versions": {name: found for name in PEERS if (found := version(name))},
+        "memory_gib": round(memory / 2**30),
+        "system": f"{platform.system()} {platform.machine()}",
+        "instruction_set": build.instruction_set,
+        "versions": {"python": platform.python_version(), "swiftdpo": build.version}
+        | {name: found for name in PEERS if (found := version(name))},
+        "load_average": round(os.getloadavg()[0], 1),
     }
+
+
+def sentence(measured_on: dict[str, Any]) -> str:
+    """Without the versions."""
+    return (
+        f"{measured_on['processor']}, {measured_on['processors']} processors, "
+        f"{measured_on['memory_gib']} GiB, {measured_on['system']}, {measured_on['instruction_set']}; "
+        f"load average {measured_on['load_average']} at the start"
+    )
+
+
+def pin(threads: int) -> None:
+    """For libraries that take a thread for each processor that the process may use, as JAX does."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])

@@ -1,18 +1,15 @@
-"""Plackett-Luce, forward and gradient, against the number of items; and worths of items beside choix.
+"""Plackett-Luce, forward and gradient, against the number of items; the same number of scores at each size.
 
 The stable PyTorch version is flip, logcumsumexp, flip; the unstable one exponentiates scores less their
 largest and adds them up, which is wrong where scores are far apart. ListMLE after allRank adds an epsilon.
 """
 
-import argparse
-import json
-from pathlib import Path
-
-from figures import Figure, Point, points
-from turns import Call, Contestant, take_turns
+from figures import Figure, Point
+from machine import pin
+from turns import Calls, Contestant, stop, take_turns, taking_part
 
 BETA = 0.1
-RACES = Path(__file__).parents[1] / "examples" / "data" / "nascar2002.json"
+SCORES = 65_536
 
 
 def _scores(groups: int, items: int):
@@ -21,7 +18,7 @@ def _scores(groups: int, items: int):
     return np.random.default_rng(0).normal(size=(2, groups, items)).astype(np.float32)
 
 
-def swiftdpo_call(groups: int, items: int, threads: int) -> dict[str, Call]:
+def swiftdpo_call(groups: int, items: int, threads: int) -> Calls:
     import swiftdpo
 
     swiftdpo.set_num_threads(threads)
@@ -29,34 +26,52 @@ def swiftdpo_call(groups: int, items: int, threads: int) -> dict[str, Call]:
     return {"": lambda: swiftdpo.plackett_luce_loss(policy, ref, BETA)}
 
 
-def torch_calls(groups: int, items: int, threads: int) -> dict[str, Call]:
+def _torch_call(groups: int, items: int, threads: int, loss) -> Calls:
     import torch
 
     torch.set_num_threads(threads)
     policy, ref = map(torch.from_numpy, _scores(groups, items))
 
-    def stable(scores):
-        return (scores.flip(-1).logcumsumexp(-1).flip(-1) - scores).sum(-1).mean()
-
-    def unstable(scores, epsilon=0.0):
-        largest = scores.max(-1, keepdim=True).values
-        sums = (scores - largest).exp().flip(-1).cumsum(-1).flip(-1)
-        return ((sums + epsilon).log() + largest - scores).sum(-1).mean()
-
-    def call(loss):
+    def call():
         leaf = policy.detach().requires_grad_()
         loss(BETA * (leaf - ref)).backward()
         return leaf.grad
 
-    return {
-        "logcumsumexp (stable)": lambda: call(stable),
-        "cumsum (unstable)": lambda: call(unstable),
-        "ListMLE as allRank has it": lambda: call(lambda scores: unstable(scores, 1e-10)),
-    }
+    return {"": call}
 
 
-def jax_call(groups: int, items: int, threads: int) -> dict[str, Call]:
-    """JAX takes the threads that the process may use."""
+def _stable(scores):
+    return (scores.flip(-1).logcumsumexp(-1).flip(-1) - scores).sum(-1).mean()
+
+
+def _unstable(scores, epsilon=0.0):
+    largest = scores.max(-1, keepdim=True).values
+    sums = (scores - largest).exp().flip(-1).cumsum(-1).flip(-1)
+    return ((sums + epsilon).log() + largest - scores).sum(-1).mean()
+
+
+def torch_stable_call(groups: int, items: int, threads: int) -> Calls:
+    return _torch_call(groups, items, threads, _stable)
+
+
+def torch_unstable_call(groups: int, items: int, threads: int) -> Calls:
+    return _torch_call(groups, items, threads, _unstable)
+
+
+def torch_compiled_call(groups: int, items: int, threads: int) -> Calls:
+    """The unstable one: logcumsumexp is not compiled. Compiled anew for each size."""
+    import torch
+
+    torch._dynamo.reset()
+    return _torch_call(groups, items, threads, torch.compile(_unstable, dynamic=False))
+
+
+def list_mle_call(groups: int, items: int, threads: int) -> Calls:
+    return _torch_call(groups, items, threads, lambda scores: _unstable(scores, 1e-10))
+
+
+def jax_call(groups: int, items: int, threads: int) -> Calls:
+    pin(threads)
     import jax
     import jax.numpy as jnp
 
@@ -67,61 +82,45 @@ def jax_call(groups: int, items: int, threads: int) -> dict[str, Call]:
         return (jax.lax.cumlogsumexp(scores, axis=1, reverse=True) - scores).sum(-1).mean()
 
     both = jax.jit(jax.value_and_grad(loss))
-    return {"cumlogsumexp": lambda: jax.block_until_ready(both(policy))}
+    return {"": lambda: jax.block_until_ready(both(policy))}
 
 
-def _races() -> list[list[int]]:
-    """Without the drivers who only ever came last in their races: their worth has no maximum."""
-    return [[driver for driver in race if driver < 83] for race in json.loads(RACES.read_text())["races"]]
+CONTESTANTS = {
+    "swiftdpo": swiftdpo_call,
+    "PyTorch, logcumsumexp (stable)": torch_stable_call,
+    "PyTorch, cumsum (unstable)": torch_unstable_call,
+    "PyTorch, cumsum, compiled": torch_compiled_call,
+    "ListMLE after allRank": list_mle_call,
+    "JAX, cumlogsumexp, jit": jax_call,
+}
 
 
-def swiftdpo_fit() -> dict[str, Call]:
-    import swiftdpo
+NOTE = (
+    "Unstable: the sums of exponentials are those of scores less the largest, which underflow where scores "
+    "are far apart; ListMLE after allRank adds 1e-10 to them."
+)
 
-    races = _races()
-    return {"": lambda: swiftdpo.fit_plackett_luce(races, tolerance=1e-12, standard_errors=False)}
 
-
-def choix_fit() -> dict[str, Call]:
-    import choix
-
-    races = _races()
-    return {"": lambda: choix.ilsr_rankings(83, races, tol=1e-12, max_iter=1000)}
+def _measure(name: str, title: str, sizes: list[int], scores: int, threads: list[int], quick: bool) -> Figure:
+    found: list[Point] = []
+    left_out: dict[str, str] = {}
+    for count in threads:
+        contestants = {who: Contestant(make) for who, make in taking_part(CONTESTANTS, quick).items()}
+        for items in sizes:
+            size = {"groups": scores // items, "items": items, "threads": count}
+            times = take_turns(contestants, size, rounds=5 if quick else 11, seconds=5)
+            found += [Point(who, time, x=items, threads=count) for (who, _), time in times.items()]
+        left_out |= stop(contestants)
+    return Figure(name, title, "items per ranking", found, left_out, NOTE)
 
 
 def run(quick: bool) -> Figure:
-    """Sizes with about the same number of scores, but for the first."""
-    shapes = [(64, 8), (1024, 64), (16, 4096)]
-    if not quick:
-        shapes += [(16384, 4), (1, 65536), (1, 1_000_000)]
-    found: list[Point] = []
-    for threads in [2] if quick else [1, 2]:
-        for groups, items in sorted(shapes, key=lambda shape: shape[1]):
-            sizes = {"groups": groups, "items": items, "threads": threads}
-            contestants = {
-                "swiftdpo": Contestant(swiftdpo_call, **sizes),
-                "PyTorch": Contestant(torch_calls, **sizes),
-            }
-            if threads > 1 and items < 10_000:
-                contestants["JAX jit"] = Contestant(jax_call, **sizes)
-            repeats = max(1, 20_000 // (groups * items // 10 + 100))
-            times = take_turns(contestants, rounds=7 if quick else 15, repeats=repeats)
-            found += points(times, x=items, threads=threads)
-    fits = take_turns({"swiftdpo": Contestant(swiftdpo_fit), "choix": Contestant(choix_fit)}, rounds=5)
-    notes = {}
-    if "choix" in fits:
-        notes["NASCAR 2002, 36 races of 43 drivers, worths to 1e-12"] = {
-            "swiftdpo_ms": round(fits["swiftdpo"].median * 1e3, 3),
-            "choix_ms": round(fits["choix"].median * 1e3, 1),
-            "ratio": round(fits["choix"].median / fits["swiftdpo"].median, 1),
-        }
-    title = "Plackett-Luce loss and gradient, float32"
-    return Figure("rankings", title, "items per group", "seconds per call", found, notes)
+    sizes = [4, 64, 4096] if quick else [4, 16, 64, 256, 1024, 4096, 16384, 65536]
+    title = f"Plackett-Luce loss and gradient, {SCORES:,} scores, float32"
+    return _measure("rankings", title, sizes, SCORES, [2] if quick else [1, 2], quick)
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true")
-    run(parser.parse_args().quick).print()
+def run_few(quick: bool) -> Figure:
+    """64 rankings of 8: what a step of training has."""
+    title = "Plackett-Luce loss and gradient, 64 rankings of 8, float32"
+    return _measure("rankings_few", title, [8], 512, [1], quick)
