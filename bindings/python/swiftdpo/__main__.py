@@ -28,6 +28,10 @@ NUMBERS = {
     "tie_strength": "of rao_kupper and davidson",
     "reward_scale": "factor of reward_gaps",
     "alphapo_alpha": "of alphapo",
+    "kl": "estimate of KL(pi || ref), of kto",
+    "delta": "mean of rewards, of bco",
+    "desirable_weight": "factor of desirable responses, of kto and bco",
+    "undesirable_weight": "factor of the others",
 }
 CHOICES: dict[str, Any] = {
     "f_divergence_type": FDivergence,
@@ -36,7 +40,20 @@ CHOICES: dict[str, Any] = {
     "ties": Ties,
 }
 OF_RANKINGS = {"beta", "top", "unlisted", "first_choice", "ties"}
-OF_PAIRS = {*NUMBERS, "f_divergence_type", "reference_free", "loss_weights"}
+OF_RESPONSES = {"beta", "desirable_weight", "undesirable_weight", "reference_free"}
+OF_PAIRS = {*NUMBERS, "f_divergence_type", "reference_free", "loss_weights"} - {
+    "kl",
+    "delta",
+    "desirable_weight",
+    "undesirable_weight",
+}
+ALLOWED = {
+    "plackett_luce": OF_RANKINGS,
+    "kto": OF_RESPONSES | {"kl"},
+    "apo_zero_unpaired": OF_RESPONSES | {"kl"},
+    "bco": OF_RESPONSES | {"delta"},
+}
+"""The options of losses that stand alone; all others are of pairs."""
 
 
 def info() -> int:
@@ -68,7 +85,8 @@ def parser() -> argparse.ArgumentParser:
         "score",
         help="score Parquet files of log-probabilities",
         description="Losses, rewards and accuracy of every row, in bounded memory. Columns have the names of "
-        "the arguments of swiftdpo.dpo_loss (policy_chosen_logps, ...), or, as lists, of "
+        "the arguments of swiftdpo.dpo_loss (policy_chosen_logps, ...), for kto, apo_zero_unpaired and bco "
+        "those of single responses (policy_logps, ref_logps, desirable), or, as lists, those of "
         "swiftdpo.plackett_luce_loss. A column of lists where a number is asked for holds a response's "
         "tokens, and is summed.",
         epilog="Exit status: 0, or 1 if rows break a rule. These are named, and left out.",
@@ -102,10 +120,10 @@ def job_of(arguments: argparse.Namespace) -> "Job":
     from .scoring import Job
 
     losses = tuple(arguments.loss or ["sigmoid"])
-    allowed = OF_RANKINGS if losses == ("plackett_luce",) else OF_PAIRS
+    allowed = ALLOWED.get(losses[0], OF_PAIRS) if len(losses) == 1 else OF_PAIRS
     given = {
         name: getattr(arguments, name)
-        for name in sorted(OF_RANKINGS | OF_PAIRS)
+        for name in sorted(OF_PAIRS.union(*ALLOWED.values()))
         if getattr(arguments, name) not in (None, False)
     }
     if unknown := given.keys() - allowed:

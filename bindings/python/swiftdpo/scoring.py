@@ -24,6 +24,8 @@ except ImportError as error:
 from .arrow import is_list, lists, numbers, ragged
 from .dpo import LOSS_TYPES, PairMetrics, dpo_loss
 from .rankings import plackett_luce_loss
+from .unpaired import LOSS_TYPES as UNPAIRED_LOSS_TYPES
+from .unpaired import UnpairedLoss, UnpairedMetrics, bco_loss, kto_loss
 
 #: Rows of a batch. Part of what the sums' last digits depend on, therefore fixed.
 BATCH_ROWS = 1 << 14
@@ -46,7 +48,7 @@ class RankingMetrics(NamedTuple):
         return RankingMetrics(self.num_groups + other.num_groups, self.losses + other.losses)
 
 
-Metrics = PairMetrics | RankingMetrics
+Metrics = PairMetrics | RankingMetrics | UnpairedMetrics
 
 
 class Fault(NamedTuple):
@@ -98,6 +100,7 @@ LENGTHS = {
     "rejected_lengths": "policy_rejected_logps",
     "sft_lengths": "sft_logps",
 }
+RESPONSE_FLOATS = ("policy_logps", "ref_logps", "beta", "weights")
 RANKING_ITEMS = ("policy_logps", "ref_logps", "rankings", "ranks")
 
 
@@ -106,9 +109,9 @@ class Job:
     """What is to be computed, and from which columns. Plain data: workers of other processes can have it."""
 
     loss_type: tuple[str, ...] = ("sigmoid",)
-    """Losses of `swiftdpo.dpo_loss`; or "plackett_luce", alone."""
+    """Losses of `swiftdpo.dpo_loss`; or one of "kto", "apo_zero_unpaired", "bco" and "plackett_luce"."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Further arguments of `swiftdpo.dpo_loss` or `swiftdpo.plackett_luce_loss`, such as beta."""
+    """Further arguments of the loss's function, such as beta."""
     columns: Mapping[str, str] = field(default_factory=dict)
     """The columns of arguments whose column has another name."""
 
@@ -117,13 +120,20 @@ class Job:
         return self.loss_type == ("plackett_luce",)
 
     @property
+    def of_responses(self) -> bool:
+        """Whether rows are single responses, desirable or not."""
+        return len(self.loss_type) == 1 and self.loss_type[0] in UNPAIRED_LOSS_TYPES
+
+    @property
     def has_reference(self) -> bool:
         return "odds_ratio" not in self.loss_type and not self.options.get("reference_free")
 
     @property
     def arguments(self) -> tuple[str, ...]:
         """Those that columns may give."""
-        return (*RANKING_ITEMS, "beta", "weights") if self.of_rankings else (*FLOATS, *LENGTHS, "ties")
+        if self.of_rankings:
+            return (*RANKING_ITEMS, "beta", "weights")
+        return (*RESPONSE_FLOATS, "desirable") if self.of_responses else (*FLOATS, *LENGTHS, "ties")
 
     def check(self) -> None:
         """Refuses losses that cannot be scored row by row, and options that break a rule."""
@@ -132,14 +142,16 @@ class Job:
                 raise ValueError(
                     f"loss_type {name!r} couples the rows of a batch: rows have no score of their own"
                 )
-            if not self.of_rankings and name not in LOSS_TYPES:
-                known = ", ".join(("plackett_luce", *LOSS_TYPES))
+            if not self.of_rankings and not self.of_responses and name not in LOSS_TYPES:
+                known = ", ".join(("plackett_luce", *UNPAIRED_LOSS_TYPES, *LOSS_TYPES))
                 raise ValueError(f"loss_type is {name!r}; expected one of {known}")
         if unknown := self.columns.keys() - set(self.arguments):
             raise ValueError(f"{min(unknown)} is no argument that a column can give")
         row = np.full(1, -1.0)  # a row that breaks no rule
         if self.of_rankings:
             plackett_luce_loss(row[None], **self.options)
+        elif self.of_responses:
+            self._unpaired_loss(row, row if self.has_reference else None, np.ones(1, bool))
         else:
             columns: dict[str, Any] = dict.fromkeys(LENGTHS, np.ones(1, np.int64))
             columns |= {"sft_logps": row, "reward_gaps": row}
@@ -151,17 +163,28 @@ class Job:
     def _losses(self) -> Any:
         return self.loss_type[0] if len(self.loss_type) == 1 else self.loss_type
 
+    def _unpaired_loss(self, *arguments: Any, **more: Any) -> UnpairedLoss:
+        options = {name: value for name, value in self.options.items() if name != "reference_free"} | more
+        if self.loss_type == ("bco",):
+            return bco_loss(*arguments, **options)
+        loss_type: Any = self.loss_type[0]
+        return kto_loss(*arguments, loss_type=loss_type, **options)
+
     def select(self, names: Iterable[str]) -> dict[str, str]:
         """The columns to read out of those that a file has, by argument."""
         names = set(names)
         chosen = {name: self.columns.get(name, name) for name in self.arguments}
-        required = ["policy_logps"] if self.of_rankings else ["policy_chosen_logps", "policy_rejected_logps"]
-        if not self.of_rankings and self.has_reference:
-            required += REFERENCE
+        if self.of_rankings:
+            required = ["policy_logps"]
+        elif self.of_responses:
+            required = ["policy_logps", "desirable", *(["ref_logps"] if self.has_reference else [])]
+        else:
+            required = ["policy_chosen_logps", "policy_rejected_logps"]
+            required += REFERENCE if self.has_reference else ()
         for name in (*required, *self.columns):
             if chosen[name] not in names:
                 raise ValueError(f"there is no column {chosen[name]!r} for {name}")
-        unused = set(self.options) if self.has_reference else {*self.options, *REFERENCE}
+        unused = set(self.options) if self.has_reference else {*self.options, *REFERENCE, "ref_logps"}
         return {name: column for name, column in chosen.items() if column in names and name not in unused}
 
 
@@ -242,6 +265,29 @@ def _pair_scores(batch: Any, columns: dict[str, str], job: Job) -> Scores:
     return Scores(pa.table(results), metrics, faults)
 
 
+def _response_scores(batch: Any, columns: dict[str, str], job: Job) -> Scores:
+    count = batch.num_rows
+    faults: list[Fault] = []
+
+    def call(start: int, stop: int) -> Any:
+        rows = batch.slice(start, stop - start)
+        arrays: dict[str, Any] = {}
+        for name, column in columns.items():
+            array = rows.column(column)
+            arrays[name] = _sums(*ragged(array, name)) if is_list(array.type) else numbers(array, name)
+        _common_type(arrays, RESPONSE_FLOATS)
+        first = arrays.pop("policy_logps"), arrays.pop("ref_logps", None), arrays.pop("desirable")
+        return job._unpaired_loss(*first, reduction="sum", **arrays)
+
+    parts = list(_sound_parts(call, 0, count, faults))
+    results = {name: np.full(count, np.nan) for name in ("loss", "reward")}
+    for start, stop, out in parts:
+        results["loss"][start:stop] = out.losses
+        results["reward"][start:stop] = out.rewards
+    metrics = reduce(UnpairedMetrics.__add__, (out.metrics for _, _, out in parts), UnpairedMetrics())
+    return Scores(pa.table(results), metrics, faults)
+
+
 def _ranking_scores(batch: Any, columns: dict[str, str], job: Job) -> Scores:
     count = batch.num_rows
     faults: list[Fault] = []
@@ -277,7 +323,12 @@ def _ranking_scores(batch: Any, columns: dict[str, str], job: Job) -> Scores:
 def score_batch(batch: Any, job: Job, first_row: int = 0) -> Scores:
     """Scores of a pyarrow.RecordBatch, whose first row is `first_row` of its file."""
     columns = job.select(batch.schema.names)
-    scores = (_ranking_scores if job.of_rankings else _pair_scores)(batch, columns, job)
+    score = _pair_scores
+    if job.of_rankings:
+        score = _ranking_scores
+    elif job.of_responses:
+        score = _response_scores
+    scores = score(batch, columns, job)
     faults = [Fault(first_row + row, reason) for row, reason in scores.faults]
     reasons: list[str | None] = [None] * batch.num_rows
     for fault in scores.faults:
@@ -364,6 +415,17 @@ def summary(files: Iterable[FileScores]) -> dict[str, float | int]:
             "chosen_log_ratio": sums.mean("chosen_kl_k1"),
             "rejected_log_ratio": sums.mean("rejected_kl_k1"),
         }
+    elif isinstance(sums, UnpairedMetrics):
+        classes = (
+            ("desirable", sums.num_desirable, sums.desirable_rewards),
+            ("undesirable", sums.num_undesirable, sums.undesirable_rewards),
+        )
+        count = sums.num_desirable + sums.num_undesirable
+        result["loss"] = sums.losses / count if count else float("nan")
+        result["reward_margin"] = sums.reward_margin
+        for name, number, rewards in classes:
+            result[f"{name}_rows"] = number
+            result[f"{name}_reward"] = rewards / number if number else float("nan")
     elif isinstance(sums, RankingMetrics):
         result["loss"] = sums.losses / sums.num_groups if sums.num_groups else float("nan")
     return result

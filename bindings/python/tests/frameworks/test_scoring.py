@@ -123,10 +123,42 @@ def test_rankings(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "loss, options",
+    [
+        ("kto", {"kl": 0.3, "desirable_weight": 1.5}),
+        ("apo_zero_unpaired", {"beta": 0.4}),
+        ("bco", {"delta": -0.2, "undesirable_weight": 0.5}),
+    ],
+)
+def test_single_responses(tmp_path, monkeypatch, loss, options):
+    rng = np.random.default_rng(4)
+    columns = {"policy_logps": -rng.uniform(1, 60, 300), "ref_logps": -rng.uniform(1, 60, 300)}
+    columns["desirable"] = rng.random(300) < 0.4
+    columns["policy_logps"][[5, 200]] = np.nan, np.inf
+    path = written(tmp_path / "responses.parquet", columns)
+    monkeypatch.setattr(scoring, "BATCH_ROWS", 77)
+    file = scoring.score_file(path, scoring.Job((loss,), options), tmp_path / "scores.parquet")
+    assert [fault.row for fault in file.faults] == [5, 200]
+    assert file.faults[0].reason.startswith("policy_logps: ")
+    sound = np.setdiff1d(np.arange(300), [5, 200])
+    arrays = [column[sound] for column in columns.values()]
+    function = swiftdpo.bco_loss if loss == "bco" else swiftdpo.kto_loss
+    more = {} if loss == "bco" else {"loss_type": loss}
+    expected = function(*arrays, **options, **more)
+    scores = pq.read_table(tmp_path / "scores.parquet")
+    assert np.array_equal(scores["loss"].to_numpy()[sound], expected.losses)
+    assert np.array_equal(scores["reward"].to_numpy()[sound], expected.rewards)
+    summary = scoring.summary([file])
+    assert summary["desirable_rows"] == columns["desirable"][sound].sum()
+    assert math.isclose(summary["loss"], expected.loss, rel_tol=1e-12)
+    assert math.isclose(summary["reward_margin"], expected.metrics.reward_margin, rel_tol=1e-12)
+
+
+@pytest.mark.parametrize(
     "job, message",
     [
         (scoring.Job(("aot",)), "couples the rows"),
-        (scoring.Job(("dpo",)), "expected one of plackett_luce, sigmoid"),
+        (scoring.Job(("dpo",)), "expected one of plackett_luce, kto, "),
         (scoring.Job(options={"beta": -1.0}), "beta"),
         (scoring.Job(columns={"logps": "x"}), "logps is no argument"),
         (scoring.Job(("plackett_luce",), {"top": -1}), "top"),
@@ -188,6 +220,11 @@ def test_the_command_says_what_is_wrong_with_it(tmp_path):
     )
     status, output, _ = run("score", path, "--reference-free")
     assert status == 0 and "accuracy           0.5\n" in output
+    responses = {"policy_logps": [[-1.0, -2.0], [-3.0]], "desirable": [True, False]}
+    single = written(tmp_path / "responses.parquet", responses)
+    status, output, _ = run("score", single, "--loss", "kto", "--reference-free", "--kl", "0.5")
+    assert status == 0 and "undesirable_rows   1\n" in output
+    assert "--delta is no option of kto" in run("score", single, "--loss", "kto", "--delta", "1")[2]
     assert "--top is no option of sigmoid" in run("score", path, "--top", "1")[2]
     (tmp_path / "empty").mkdir()
     assert "no Parquet files" in run("score", tmp_path / "empty")[2]
