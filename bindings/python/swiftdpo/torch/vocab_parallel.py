@@ -8,7 +8,7 @@ all processes. The gradient of a process's columns then needs nothing from the o
 the processes that don't own a label get wrong gradients, without any error.)
 """
 
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, Unpack, cast
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from .. import _core
 from .._typing import LogpsOptions, Nonfinite
+from ..fused import fused_linear_logps_backward, fused_linear_vocab_shard
 from ..shards import VocabShard, merge_vocab_shards, vocab_shard, vocab_shard_logps
 from ._backward import apply, differentiable_once
 from ._tensors import lend, refuse_gradient, require_tensor
@@ -155,4 +156,103 @@ def vocab_parallel_logps(
     return VocabParallelLogps(logps, *others)
 
 
-__all__ = ["VocabParallelLogps", "all_reduce_shards", "vocab_parallel_logps"]
+class _FusedVocabParallelLogps(torch.autograd.Function):
+    """As `_VocabParallelLogps`, from hidden states and this process's rows of a head."""
+
+    @staticmethod
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, *arguments: Any) -> Tensor:
+        labels, options, vocab_start, group, workspace_size, others = arguments
+        lent = labels.numpy()
+        head = {"bias": None if bias is None else bias.detach(), "workspace_size": workspace_size}
+        every = {**options, "nonfinite": "propagate"}
+        shard = fused_linear_vocab_shard(hidden.detach(), weight.detach(), lent, vocab_start, **head, **every)
+        merged = all_reduce_shards(shard, group)
+        _refuse_labels_of_no_shard(merged, lent, options)
+        forward = vocab_shard_logps(merged, lent, **options)
+        others += (torch.from_numpy(forward.num_tokens), torch.from_numpy(forward.token_logps))
+        ctx.save_for_backward(hidden, weight, bias)
+        ctx.rest = lent, vocab_start, group, workspace_size, forward
+        return torch.from_numpy(forward.logps)
+
+    @staticmethod
+    def backward(ctx: Any, grad_logps: Tensor) -> Any:
+        hidden, weight, bias = ctx.saved_tensors
+        labels, vocab_start, group, workspace_size, forward = ctx.rest
+        wanted = ctx.needs_input_grad
+        grad_hidden = torch.empty_like(hidden, memory_format=torch.contiguous_format)
+        found = fused_linear_logps_backward(
+            hidden.detach(),
+            weight.detach(),
+            labels,
+            grad_logps.detach().to(torch.float64).numpy(),
+            forward,
+            bias=None if bias is None else bias.detach(),
+            grad_hidden=grad_hidden if wanted[0] else False,
+            vocab_start=vocab_start,
+            workspace_size=workspace_size,
+        )
+        shares: list[Tensor | None] = [
+            None if array is None else torch.from_numpy(array).to(weight.dtype) for array in found[1:]
+        ]
+        if wanted[0]:
+            # Each process has its own columns' share of the gradient by what all of them were given.
+            total = grad_hidden.to(torch.float32)
+            dist.all_reduce(total, dist.ReduceOp.SUM, group)
+            grad_hidden = total.to(hidden.dtype)
+        gradients = differentiable_once([grad_hidden if wanted[0] else None, *shares])
+        return *gradients, *(None,) * 6
+
+
+def fused_vocab_parallel_logps(
+    hidden: Tensor,
+    weight: Tensor,
+    labels: Tensor,
+    vocab_start: int,
+    group: dist.ProcessGroup | None = None,
+    *,
+    bias: Tensor | None = None,
+    workspace_size: int | None = None,
+    **options: Unpack[LogpsOptions],
+) -> VocabParallelLogps:
+    """`vocab_parallel_logps` of ``hidden @ weight.T + bias``, without the logits.
+
+    Parameters
+    ----------
+    hidden : (B, T, H), or (N, H) with `offsets`
+        float32, bfloat16 or float16, the same on every process.
+    weight, bias : (V_r, H) and (V_r,)
+        This process's rows of the head, in the type of `hidden`.
+    workspace_size : int, optional
+        Bytes of temporary memory, 64 MiB by default. Products are those of `swiftdpo.blas_info`.
+    others
+        As for `vocab_parallel_logps`.
+
+    Returns
+    -------
+    VocabParallelLogps
+        Backward makes the gradients by this process's weight and bias, and that by `hidden` summed over all
+        processes with one more all-reduce: it is whole on each of them.
+    """
+    for name, tensor in (("hidden", hidden), ("weight", weight), ("labels", labels)):
+        if not require_tensor(tensor, name).is_cpu:
+            raise ValueError(f"{name} is on {tensor.device}; expected the host")
+    given = {"nonfinite": "propagate", **options}
+    for name, value in given.items():
+        given[name] = lend(value) if isinstance(value, Tensor) else value
+    others: list[Tensor] = []
+    logps = apply(
+        _FusedVocabParallelLogps,
+        hidden,
+        weight,
+        bias,
+        labels,
+        given,
+        vocab_start,
+        group,
+        workspace_size,
+        others,
+    )
+    return VocabParallelLogps(logps, *others)
+
+
+__all__ = ["VocabParallelLogps", "all_reduce_shards", "fused_vocab_parallel_logps", "vocab_parallel_logps"]

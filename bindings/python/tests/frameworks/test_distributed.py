@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from swiftdpo.torch.reductions import all_reduce_state, all_reduce_states
-from swiftdpo.torch.vocab_parallel import vocab_parallel_logps
+from swiftdpo.torch.vocab_parallel import fused_vocab_parallel_logps, vocab_parallel_logps
 
 ROOT = Path(__file__).resolve().parents[4]
 B, T, V = 3, 6, 57
@@ -116,6 +116,58 @@ def vocabulary_worker(rank, folder):
     assert vocab_parallel_logps(logits, labels, start).logps[0].isnan()
 
 
+def head_batch(dtype):
+    generator = torch.Generator().manual_seed(5)
+    hidden, weight, bias = (
+        torch.randn(shape, generator=generator).to(dtype) for shape in [(2 * B, T, 9), (V, 9), (V,)]
+    )
+    labels = torch.randint(0, V, (2 * B, T), generator=generator)
+    labels[0, :2] = -100
+    return hidden.requires_grad_(), weight.requires_grad_(), bias.requires_grad_(), labels
+
+
+def head_loss(logps):
+    return sdt.dpo_loss(logps[:B], logps[B:], None, None, reduction="sum").loss
+
+
+def fused_vocabulary_worker(rank, folder):
+    """A head whose rows are cut over the processes has the loss and gradients of the whole."""
+    mine = slice(CUTS[rank], CUTS[rank + 1])
+    for dtype, rounding in ((torch.float32, 1e-5), (torch.bfloat16, 2e-2)):
+        whole = head_batch(dtype)
+        expected, _ = sdt.fused_linear_logps(*whole[:2], whole[3], bias=whole[2], logits_dtype=torch.float32)
+        head_loss(expected).backward()
+        hidden, weight, bias, labels = head_batch(dtype)
+        weight, bias = (x[mine].detach().clone().requires_grad_() for x in (weight, bias))
+        out = fused_vocab_parallel_logps(hidden, weight, labels, mine.start, bias=bias)
+        torch.testing.assert_close(out.logps, expected, rtol=1e-6, atol=1e-6)
+        head_loss(out.logps).backward()
+        for found, exact in zip((hidden, weight, bias), (whole[0], whole[1], whole[2]), strict=True):
+            exact = exact.grad if found is hidden else exact.grad[mine]
+            largest = max(float(exact.abs().max()), 0.1)
+            torch.testing.assert_close(found.grad, exact, rtol=0, atol=rounding * largest)
+
+
+def fused_data_worker(rank, folder):
+    """Each process has a pair: with the global count as divisor, summed gradients are those of all pairs."""
+    whole = head_batch(torch.float32)
+    out = sdt.fused_linear_dpo_loss(*whole[:2], whole[3], bias=whole[2], workspace_size=1 << 20)
+    out.loss.backward()
+    hidden, weight, bias, labels = head_batch(torch.float32)
+    mine = [rank, B + rank]
+    share = sdt.fused_linear_dpo_loss(
+        hidden[mine], weight, labels[mine], bias=bias, reduction="sum", workspace_size=T * V * 4 * 2
+    )
+    (share.loss / B).backward()
+    total = share.loss.detach() / B
+    for part, expected in (
+        (total, out.loss.detach()),
+        *zip([x.grad for x in (hidden, weight, bias)], [x.grad for x in whole[:3]], strict=True),
+    ):
+        dist.all_reduce(part)
+        torch.testing.assert_close(part, expected, rtol=1e-5, atol=1e-6)
+
+
 def states_worker(rank, folder):
     rng = np.random.default_rng(0)
     policy, ref = rng.normal(-30, 5, (2, 2, 11))
@@ -149,7 +201,8 @@ def in_group(rank, world, folder, workers):
 
 
 def test_vocabulary_and_states_on_three_processes(tmp_path):
-    mp.spawn(in_group, (WORLD, tmp_path, (vocabulary_worker, states_worker)), nprocs=WORLD)
+    workers = vocabulary_worker, fused_vocabulary_worker, fused_data_worker, states_worker
+    mp.spawn(in_group, (WORLD, tmp_path, workers), nprocs=WORLD)
     errors = [torch.load(tmp_path / f"trap-{rank}") for rank in range(WORLD)]
     assert min(errors) > 0.01, "the naive program should be wrong on every process: none owns all labels"
 
