@@ -46,7 +46,10 @@
  * STRUCTS THAT GROW
  *   Every struct that you fill begins with struct_size. Start from its _INIT macro (C, C++) or its _init function (for
  *   callers who cannot expand macros), then set fields by name. New fields come at the end, and zero in them means
- *   what the library did before it knew them: a program that was compiled against an older header keeps working.
+ *   what the library did before it knew them: a program that was compiled against an older header keeps working, and
+ *   one that was compiled against a newer header as long as it leaves new fields at zero. An _init function, which is
+ *   not told how much memory there is, fills what the struct had in the first release of this ABI version, and says so
+ *   in struct_size: to use later fields, zero your struct before, and set struct_size to its size after.
  *
  * SPDX-License-Identifier: Apache-2.0
  */
@@ -832,6 +835,7 @@ typedef struct swiftdpo_plackett_luce_options {
   size_t top;         /**< Only the first `top` choices were observed. Default 0: all of them. With ties, those
                                      of the sets that begin among the first `top` places. */
   swiftdpo_ties ties; /**< Default SWIFTDPO_TIES_BRESLOW. */
+  int32_t reserved;   /**< 0 */
 } swiftdpo_plackett_luce_options;
 
 #define SWIFTDPO_PLACKETT_LUCE_OPTIONS_INIT \
@@ -842,7 +846,8 @@ typedef struct swiftdpo_plackett_luce_options {
    SWIFTDPO_UNLISTED_ERROR, \
    SWIFTDPO_FIRST_CHOICE_BEST, \
    0, \
-   SWIFTDPO_TIES_BRESLOW}
+   SWIFTDPO_TIES_BRESLOW, \
+   0}
 void swiftdpo_plackett_luce_options_init(swiftdpo_plackett_luce_options *options);
 
 /** Where results go. Each may be NULL. Arrays of items are laid out as policy_logps is. */
@@ -1140,10 +1145,11 @@ typedef struct swiftdpo_logps_options {
   double softcap;               /**< c > 0; 0: none. Default 0. */
   double ld_alpha;              /**< LD-DPO's alpha in [0, 1] (Liu et al. 2024). Default 1. Needs ld_lengths. */
   swiftdpo_nonfinite nonfinite; /**< Default SWIFTDPO_NONFINITE_ERROR. */
+  int32_t reserved;             /**< 0 */
 } swiftdpo_logps_options;
 
 #define SWIFTDPO_LOGPS_OPTIONS_INIT \
-  {sizeof(swiftdpo_logps_options), -100, 1, 0, 1.0, 0.0, 1.0, SWIFTDPO_NONFINITE_ERROR}
+  {sizeof(swiftdpo_logps_options), -100, 1, 0, 1.0, 0.0, 1.0, SWIFTDPO_NONFINITE_ERROR, 0}
 void swiftdpo_logps_options_init(swiftdpo_logps_options *options);
 
 /** Flags of a row of logits. */
@@ -1369,6 +1375,7 @@ typedef struct swiftdpo_linear_gradients_f32 {
   float *grad_weight; /**< [V, H] */
   float *grad_bias;   /**< [V] */
   int32_t accumulate; /**< 1: add to what grad_weight and grad_bias hold (micro-batches). Default 0: overwrite it. */
+  int32_t reserved;   /**< 0 */
 } swiftdpo_linear_gradients_f32;
 
 /** As swiftdpo_linear_gradients_f32, for bf16 and f16: grad_hidden in the type of hidden, the others in f32. */
@@ -1378,10 +1385,11 @@ typedef struct swiftdpo_linear_gradients_half {
   float *grad_weight;
   float *grad_bias;
   int32_t accumulate;
+  int32_t reserved;
 } swiftdpo_linear_gradients_half;
 
-#define SWIFTDPO_LINEAR_GRADIENTS_F32_INIT {sizeof(swiftdpo_linear_gradients_f32), NULL, NULL, NULL, 0}
-#define SWIFTDPO_LINEAR_GRADIENTS_HALF_INIT {sizeof(swiftdpo_linear_gradients_half), NULL, NULL, NULL, 0}
+#define SWIFTDPO_LINEAR_GRADIENTS_F32_INIT {sizeof(swiftdpo_linear_gradients_f32), NULL, NULL, NULL, 0, 0}
+#define SWIFTDPO_LINEAR_GRADIENTS_HALF_INIT {sizeof(swiftdpo_linear_gradients_half), NULL, NULL, NULL, 0, 0}
 void swiftdpo_linear_gradients_f32_init(swiftdpo_linear_gradients_f32 *gradients);
 void swiftdpo_linear_gradients_half_init(swiftdpo_linear_gradients_half *gradients);
 
@@ -1727,9 +1735,10 @@ typedef struct swiftdpo_policy_options {
   size_t struct_size;           /**< sizeof(swiftdpo_policy_options) */
   double beta;                  /**< Strength of the KL regularisation, > 0. Default 0.1. */
   swiftdpo_nonfinite nonfinite; /**< Default SWIFTDPO_NONFINITE_ERROR. */
+  int32_t reserved;             /**< 0 */
 } swiftdpo_policy_options;
 
-#define SWIFTDPO_POLICY_OPTIONS_INIT {sizeof(swiftdpo_policy_options), 0.1, SWIFTDPO_NONFINITE_ERROR}
+#define SWIFTDPO_POLICY_OPTIONS_INIT {sizeof(swiftdpo_policy_options), 0.1, SWIFTDPO_NONFINITE_ERROR, 0}
 void swiftdpo_policy_options_init(swiftdpo_policy_options *options);
 
 /** Where results go. Each may be NULL. */
@@ -2051,9 +2060,10 @@ typedef struct swiftdpo_build {
                                     is none of them, or not on this machine, is passed over, and told:
                                     "avx2 (SWIFTDPO_ISA=avx1 unknown)". */
   int32_t num_threads;         /**< swiftdpo_num_threads() */
+  int32_t reserved;            /**< 0 */
 } swiftdpo_build;
 
-#define SWIFTDPO_BUILD_INIT {sizeof(swiftdpo_build), NULL, NULL, NULL, 0}
+#define SWIFTDPO_BUILD_INIT {sizeof(swiftdpo_build), NULL, NULL, NULL, 0, 0}
 
 /** Fills *build. The strings are static. */
 swiftdpo_status swiftdpo_build_info(swiftdpo_build *build);
