@@ -57,13 +57,14 @@ public func swiftdpo_use_blas(
 @_cdecl("swiftdpo_blas_info") @implementation
 public func swiftdpo_blas_info(_ blas: UnsafeMutablePointer<swiftdpo_blas>!) -> swiftdpo_status {
   answer(nil) { () throws(Fault) in
-    var info = try read(UnsafePointer(blas), "blas")
+    _ = try read(UnsafePointer(blas), "blas")
     guard let found = platform_current_blas() else { throw Fault(SWIFTDPO_ERROR_BLAS, "blas") }
-    info.path = found.pointee.path
-    info.function = found.pointee.function
-    info.integer_bits = found.pointee.integer_bits
-    info.has_bf16_gemm = found.pointee.bf16_gemm == nil ? 0 : 1
-    blas.pointee = info
+    update(blas) { info in
+      info.path = found.pointee.path
+      info.function = found.pointee.function
+      info.integer_bits = found.pointee.integer_bits
+      info.has_bf16_gemm = found.pointee.bf16_gemm == nil ? 0 : 1
+    }
   }
 }
 

@@ -70,33 +70,35 @@ private func add(
   _ reference: UnsafeRawPointer?,
   _ type: ElementType, _ count: Int
 ) throws(Fault) {
-  var state = try read(UnsafePointer(baseline), "baseline")
+  _ = try read(UnsafePointer(baseline), "baseline")
   var ledger = Ledger()
   let (sum, nonzero) = try sumOfLogRatios(policy, reference, type, count, &ledger)
   try ledger.structResult(baseline!, "baseline")
   if count == 0 { return }
   let mean = sum / Double(count)
-  state.count &+= count
-  state.num_nonzero &+= nonzero
-  state.num_batches &+= 1
-  state.sum += sum
-  state.sum_means += mean
-  state.sum_clamped_means += max(0, mean)
-  baseline!.pointee = state
+  update(baseline!) { state in
+    state.count &+= count
+    state.num_nonzero &+= nonzero
+    state.num_batches &+= 1
+    state.sum += sum
+    state.sum_means += mean
+    state.sum_clamped_means += max(0, mean)
+  }
 }
 
 private func add(
   to delta: UnsafeMutablePointer<swiftdpo_bco_delta>?, _ policy: UnsafeRawPointer?, _ reference: UnsafeRawPointer?,
   _ type: ElementType, _ beta: Double, _ count: Int
 ) throws(Fault) {
-  var state = try read(UnsafePointer(delta), "delta")
+  _ = try read(UnsafePointer(delta), "delta")
   try checkBeta(beta, "beta")
   var ledger = Ledger()
   let (sum, _) = try sumOfLogRatios(policy, reference, type, count, &ledger)
   try ledger.structResult(delta!, "delta")
-  state.count &+= count
-  state.sum += beta * sum
-  delta!.pointee = state
+  update(delta!) { state in
+    state.count &+= count
+    state.sum += beta * sum
+  }
 }
 
 /// The sum of policy - reference in a fixed order, and how many differences are not 0.

@@ -105,7 +105,7 @@ private func mixtureLoss(
   }
   loss?.pointee = reduced(sums.loss, job.scale)
   mixture.gradTieStrength?.pointee = reduced(sums.gradTieStrength, 1)
-  mixture.metrics?.pointee.add(sums, job.count)
+  if let metrics = mixture.metrics { update(metrics) { $0.add(sums, job.count) } }
 }
 
 /// Parameters are in their ranges, and log-probabilities finite if so asked.

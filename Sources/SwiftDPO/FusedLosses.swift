@@ -46,7 +46,7 @@ private enum Loss {
       if given.rejected_lengths == nil { pairs.rejected_lengths = UnsafePointer(input.tokens + given.count) }
       var wanted = results
       if question == .gradient {
-        initialize(&wanted)
+        wanted = initial()
         wanted.grad_policy_chosen_logps = input.gradient
         wanted.grad_policy_rejected_logps = input.gradient + given.count
       }
@@ -58,7 +58,7 @@ private enum Loss {
       if let known = input.refLogps { unpaired.ref_logps = UnsafePointer(known) }
       var wanted = results
       if question == .gradient {
-        initialize(&wanted)
+        wanted = initial()
         wanted.grad_policy_logps = input.gradient
       }
       try unpairedLoss(.f64, &unpaired, options, &wanted, checksOnly: question == .checks)
@@ -69,7 +69,7 @@ private enum Loss {
       if let known = input.refLogps { rankings.ref_logps = UnsafePointer(known) }
       var wanted = results
       if question == .gradient {
-        initialize(&wanted)
+        wanted = initial()
         wanted.grad_policy_logps = input.gradient
       }
       try plackettLuceLoss(.f64, &rankings, options, &wanted, checksOnly: question == .checks)

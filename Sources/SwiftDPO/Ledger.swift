@@ -87,10 +87,10 @@ struct Ledger {
   }
 
   /// A struct that the call writes.
-  @inline(__always) mutating func structResult<Value>(
-    _ pointer: UnsafeMutablePointer<Value>, _ name: FieldName
+  @inline(__always) mutating func structResult<Struct: GrowableStruct>(
+    _ pointer: UnsafeMutablePointer<Struct>, _ name: FieldName
   ) throws(Fault) {
-    _ = try enter(pointer, MemoryLayout<Value>.stride / 8, size: 8, name, isResult: true)
+    _ = try enter(pointer, pointer.pointee.struct_size / 8, size: 8, name, isResult: true)
   }
 
   // MARK: The rules

@@ -12,12 +12,13 @@ public func swiftdpo_abi_version() -> UInt32 { UInt32(SWIFTDPO_ABI_VERSION) }
 @_cdecl("swiftdpo_build_info") @implementation
 public func swiftdpo_build_info(_ build: UnsafeMutablePointer<swiftdpo_build>!) -> swiftdpo_status {
   answer(nil) { () throws(Fault) in
-    var info = try read(UnsafePointer(build), "build")
-    info.version = ("0.1.0" as StaticString).cString
-    info.compiler = ("Swift 6.3" as StaticString).cString
-    info.instruction_set = chosen_isa()
-    info.num_threads = Threads.count
-    build.pointee = info
+    _ = try read(UnsafePointer(build), "build")
+    update(build) { info in
+      info.version = ("0.1.0" as StaticString).cString
+      info.compiler = ("Swift 6.3" as StaticString).cString
+      info.instruction_set = chosen_isa()
+      info.num_threads = Threads.count
+    }
   }
 }
 

@@ -159,8 +159,7 @@ extension LogitsBatch {
   init(
     _ head: swiftdpo_linear_head_f32, _ options: UnsafePointer<swiftdpo_logps_options>?, _ ledger: inout Ledger
   ) throws(Fault) {
-    var shape = swiftdpo_logits_f64()
-    initialize(&shape)
+    var shape: swiftdpo_logits_f64 = initial()
     shape.num_sequences = head.num_sequences
     shape.sequence_length = head.sequence_length
     shape.vocab_size = head.vocab_size

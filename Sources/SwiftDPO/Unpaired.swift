@@ -86,7 +86,7 @@ func unpairedLoss(
   case SWIFTDPO_UNPAIRED_BCO: gradBaseline?.pointee = -reduced(sums.slope, scale)
   default: gradBaseline?.pointee = 0
   }
-  results.metrics?.pointee.add(sums, count)
+  if let metrics = results.metrics { update(metrics) { $0.add(sums, count) } }
 }
 
 private func checkFactor(_ factor: Double, _ name: FieldName) throws(Fault) {

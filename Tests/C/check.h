@@ -13,6 +13,9 @@
 extern int checks_passed;
 extern int checks_failed;
 
+/** Whether numbers are compared with exact ones. Under valgrind, whose long double is a double, there are none. */
+extern bool judges_accuracy;
+
 static inline bool check_that(bool holds, const char *file, int line, const char *format, ...) {
   if (holds) {
     checks_passed++;
@@ -44,7 +47,7 @@ static inline double ulps_f64(double value, long double exact) {
   if (isnan(value) || isnan(exact))
     return INFINITY;
   const double nearest = (double)exact;
-  if (value == nearest)
+  if (value == nearest || !judges_accuracy)
     return 0;
   const double magnitude = fabs(nearest);
   const double spacing = isinf(magnitude) ? INFINITY : nextafter(magnitude, INFINITY) - magnitude;
@@ -55,7 +58,7 @@ static inline double ulps_f32(float value, long double exact) {
   if (isnan(value) || isnan(exact))
     return INFINITY;
   const float nearest = (float)exact;
-  if (value == nearest)
+  if (value == nearest || !judges_accuracy)
     return 0;
   const float magnitude = fabsf(nearest);
   const float spacing = isinf(magnitude) ? INFINITY : nextafterf(magnitude, INFINITY) - magnitude;
@@ -75,8 +78,8 @@ static inline double ulps_f32(float value, long double exact) {
   do { \
     const double value_ = (double)(value); \
     const double exact_ = (double)(exact); \
-    check_that(fabs(value_ - exact_) <= (tolerance), __FILE__, __LINE__, "%s = %.17g, not %.17g within %.2g", #value, \
-               value_, exact_, (double)(tolerance)); \
+    check_that(!judges_accuracy || fabs(value_ - exact_) <= (tolerance), __FILE__, __LINE__, \
+               "%s = %.17g, not %.17g within %.2g", #value, value_, exact_, (double)(tolerance)); \
   } while (0)
 
 /** Equal in every bit, so that -0 is not 0 and NaN equals itself. */
@@ -89,6 +92,7 @@ void test_divergences_bad_input_f64(void);
 void test_found(void);
 void test_fused(void);
 void test_golden(void);
+void test_growth(void);
 void test_library(void);
 void test_logits(void);
 void test_logits_bad_input(void);

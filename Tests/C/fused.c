@@ -3,22 +3,10 @@
 #include <stdlib.h>
 
 #include "check.h"
+#include "multiply.h"
 #include "refused.h"
 
 enum { PAIRS = 2, B = 2 * PAIRS, T = 5, H = 3, V = 7, ROWS = B * T };
-
-/** Sums from the first term to the last. `context` counts the calls. */
-static void multiply(void *context, int transpose_a, int transpose_b, size_t m, size_t n, size_t k, const float *a,
-                     size_t lda, const float *b, size_t ldb, float beta, float *c, size_t ldc) {
-  ++*(int *)context;
-  for (size_t i = 0; i < m; i++)
-    for (size_t j = 0; j < n; j++) {
-      float sum = 0;
-      for (size_t l = 0; l < k; l++)
-        sum += (transpose_a ? a[l * lda + i] : a[i * lda + l]) * (transpose_b ? b[j * ldb + l] : b[l * ldb + j]);
-      c[i * ldc + j] = beta == 0 ? sum : c[i * ldc + j] + sum;
-    }
-}
 
 typedef struct fixture {
   struct {

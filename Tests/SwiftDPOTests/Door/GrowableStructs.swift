@@ -1,0 +1,1 @@
+../../../Sources/SwiftDPO/GrowableStructs.swift
