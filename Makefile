@@ -32,7 +32,7 @@ CLANG            = $(shell dirname "$$(command -v swift)")/clang
 SWIFT_FILES   := $(shell find Package.swift Sources Tests examples -name '*.swift' -type f)
 LIBRARY_FILES := $(filter-out Tests/% examples/%,$(SWIFT_FILES)) $(shell find include Sources -type f -not -name '*.swift')
 BINDING_FILES := $(wildcard $(addprefix bindings/python/,*.py *.toml *.md src/*.[ch] src/xla/*.[ch] src/third_party/* src/third_party/*/* swiftdpo/*.py* swiftdpo/*/*.py))
-C_FILES       := $(shell find include Sources Tests bindings/python/src benchmarks examples -name '*.[ch]' -type f) $(wildcard include/*.hpp Tests/*/*.[ch]pp examples/cpp/*.cpp)
+C_FILES       := $(shell find include Sources Tests bindings/python/src bindings/python/tests benchmarks examples -name '*.[ch]' -type f) $(wildcard include/*.hpp Tests/*/*.[ch]pp examples/cpp/*.cpp)
 
 say = @printf '\n--- %s\n' "$(1)"
 
