@@ -82,8 +82,12 @@ extension SIMD16 where Scalar == Float {
   @_transparent public func fma(_ factor: Self, _ addend: Float) -> Self { fma(factor, Self(repeating: addend)) }
 }
 
-// The standard library's operators between a vector and a number work lane by lane where the optimiser has much to do.
+// The standard library's operators work lane by lane, which the optimiser does not always put together again.
 extension SIMD8 where Scalar == Double {
+  @_transparent public static func + (x: Self, y: Self) -> Self { platform_sum(x, y) }
+  @_transparent public static func - (x: Self, y: Self) -> Self { platform_difference(x, y) }
+  @_transparent public static func * (x: Self, y: Self) -> Self { platform_product(x, y) }
+  @_transparent public static func / (x: Self, y: Self) -> Self { platform_quotient(x, y) }
   @_transparent public static func + (x: Double, y: Self) -> Self { Self(repeating: x) + y }
   @_transparent public static func + (x: Self, y: Double) -> Self { x + Self(repeating: y) }
   @_transparent public static func - (x: Double, y: Self) -> Self { Self(repeating: x) - y }

@@ -19,7 +19,7 @@ func ranking(
     }
     let beta = load(job.betas, otherwise: job.beta)
     let weight = load(job.weights, otherwise: 1)
-    let block = RankingBlock(pointer, first: start, lanes: lanes, plan: workspace.plan)
+    let block = RankingBlock(pointer, first: start, lanes: lanes, workspace: workspace)
     var loss = F64x8(repeating: 0)
     if block.steps > 0 { loss = rank(block, workspace, beta: beta, weight: weight) }
     for lane in 0..<lanes where job.isCut(start + lane) {
@@ -38,8 +38,6 @@ func ranking(
 @inline(never) private func rank(
   _ block: RankingBlock, _ workspace: RankingWorkspace, beta: F64x8, weight: F64x8
 ) -> F64x8 {
-  block.gather(block.job.pointee.policy, workspace.policy)
-  block.gather(block.job.pointee.reference, workspace.reference)
   if block.job.pointee.type == .f64 || block.job.pointee.hasStageWeights || block.job.pointee.direction != nil {
     return rankExactly(block, workspace, beta: beta, weight: weight, lanes: 255)
   }
@@ -58,9 +56,7 @@ func ranking(
 @inline(never) private func rankLong(
   _ job: UnsafePointer<RankingJob>, _ group: Int, _ workspace: RankingWorkspace, beta: F64x8, weight: F64x8
 ) -> Double {
-  let block = RankingBlock(job, group: group, isCut: true)
-  block.gather(job.pointee.policy, workspace.policy)
-  block.gather(job.pointee.reference, workspace.reference)
+  let block = RankingBlock(job, group: group, isCut: true, workspace: workspace)
   let range = ratios(block, workspace).joined
   var sum = FixedOrderSum()
   if job.pointee.type != .f64 && range.isNarrow(beta: beta).hasAny {
@@ -68,7 +64,8 @@ func ranking(
   } else if range.isNear(beta: beta).hasAny {
     sum.add(rankExactly(block, workspace, beta: beta, weight: weight, lanes: 255))
   } else {
-    return rank(RankingBlock(job, group: group, isCut: false), workspace, beta: beta, weight: weight)[0]
+    return rank(
+      RankingBlock(job, group: group, isCut: false, workspace: workspace), workspace, beta: beta, weight: weight)[0]
   }
   return total(sum).high[0]
 }
@@ -103,14 +100,18 @@ struct RatioRange {
 
 /// Log-ratios, rounded to a double, and where they lie; NaN where one is not finite.
 @inline(never) private func ratios(_ block: RankingBlock, _ workspace: RankingWorkspace) -> RatioRange {
+  block.gather(block.job.pointee.policy, minus: block.job.pointee.reference, workspace.ratio)
   var range = RatioRange(lowest: F64x8(repeating: .infinity), highest: F64x8(repeating: -.infinity))
-  let first = workspace.policy[0] - workspace.reference[0]
+  let first = workspace.ratio[0]
   var spoiled = F64x8(repeating: 0)
+  let full = block.fullSteps
   var step = 0
   while step < block.steps {
-    var ratio = workspace.policy[step] - workspace.reference[step]
-    if !block.isFull(step) { ratio = ratio.selected(block.counts .> Double(step), else: first) }
-    workspace.ratio[step] = ratio
+    var ratio = workspace.ratio[step]
+    if step >= full {
+      ratio = ratio.selected(block.counts .> Double(step), else: first)
+      workspace.ratio[step] = ratio
+    }
     range.lowest = ratio.selected(ratio .< range.lowest, else: range.lowest)
     range.highest = ratio.selected(ratio .> range.highest, else: range.highest)
     spoiled = spoiled + (ratio - ratio)

@@ -9,9 +9,7 @@ struct RankingBlock {
   /// The item of each step and lane. Nil: items stand in their place or where `rankings` says.
   let order: UnsafeMutablePointer<Int>?
   let isCut: Bool
-  /// Where each lane's entries end, and the items of its group begin.
-  private var ends = InlineArray<8, Int>(repeating: 0)
-  private var items = InlineArray<8, Int>(repeating: 0)
+  private let lanes: UnsafeMutablePointer<RankingLane>
   /// How many items take part in each lane, and from which step on its stages were observed.
   var counts = F64x8(repeating: 0)
   var opens = F64x8(repeating: 0)
@@ -20,15 +18,16 @@ struct RankingBlock {
   private var fewest = Int.max
 
   /// One group in each lane, but for long ones, whose lanes stay empty.
-  init(_ job: UnsafePointer<RankingJob>, first: Int, lanes: Int, plan: RankingPlan) {
+  init(_ job: UnsafePointer<RankingJob>, first: Int, lanes: Int, workspace: RankingWorkspace) {
     self.job = job
     isCut = false
-    order = job.pointee.isPlain ? nil : plan.order
+    order = job.pointee.isPlain ? nil : workspace.plan.order
+    self.lanes = workspace.lanes
     for lane in 0..<lanes {
       let group = first + lane
       let entries = job.pointee.entries(group)
       if order != nil {
-        let (count, opens) = plan.fill(job, group: group, lane: lane)
+        let (count, opens) = workspace.plan.fill(job, group: group, lane: lane)
         setLane(lane, items: entries.lowerBound, end: entries.upperBound, count: count, opens: opens)
       } else if !job.pointee.isCut(group) {
         let count = entries.count
@@ -43,41 +42,45 @@ struct RankingBlock {
   }
 
   /// One group in the first lane, or cut into runs of which the first holds the best items.
-  init(_ job: UnsafePointer<RankingJob>, group: Int, isCut: Bool) {
+  init(_ job: UnsafePointer<RankingJob>, group: Int, isCut: Bool, workspace: RankingWorkspace) {
     self.job = job
     self.isCut = isCut
+    self.lanes = workspace.lanes
     order = nil
     let entries = job.pointee.entries(group)
-    let lanes = isCut ? 8 : 1
-    let run = (entries.count + lanes - 1) / lanes
+    let count = isCut ? 8 : 1
+    let run = (entries.count + count - 1) / count
     var start = entries.lowerBound
-    for lane in 0..<lanes {
+    for lane in 0..<count {
       let end = entries.upperBound - start < run ? entries.upperBound : start + run
       let observed = job.pointee.top < start - entries.lowerBound ? 0 : job.pointee.top - (start - entries.lowerBound)
-      let count = end - start
-      setLane(
-        lane, items: entries.lowerBound, end: end, count: count, opens: count < observed ? 0 : count - observed)
+      let size = end - start
+      setLane(lane, items: entries.lowerBound, end: end, count: size, opens: size < observed ? 0 : size - observed)
       start = end
     }
     if !isCut { fewest = 0 }
   }
 
   private mutating func setLane(_ lane: Int, items: Int, end: Int, count: Int, opens: Int) {
-    self.items[lane] = items
-    ends[lane] = end
+    lanes[lane] = RankingLane(items: items, end: end)
     counts[lane] = Double(count)
     self.opens[lane] = Double(opens)
     if count > steps { steps = count }
     if count < fewest { fewest = count }
   }
 
-  /// Whether all lanes' stages at a step were observed.
-  @inline(__always) func isFull(_ step: Int) -> Bool { step < fewest && step >= latestOpening }
+  /// So many first steps have an item in each lane, whose stage was observed.
+  var fullSteps: Int { job.pointee.top == Int.max && order == nil ? fewest : 0 }
 
-  private var latestOpening: Int { job.pointee.top == Int.max && order == nil ? 0 : Int.max }
+  /// Where the tile ends that begins at a step.
+  func endOfTile(_ step: Int) -> Int {
+    step &+ RankingWorkspace.tile < steps ? step &+ RankingWorkspace.tile : steps
+  }
 
-  /// Copies the items' numbers to their steps and lanes; 0 where a lane has no item.
-  @inline(never) func gather(_ array: UnsafeRawPointer?, _ target: UnsafeMutablePointer<F64x8>) {
+  /// Copies the items' numbers to their steps and lanes, less those of `other`; 0 where a lane has no item.
+  @inline(never) func gather(
+    _ array: UnsafeRawPointer?, minus other: UnsafeRawPointer? = nil, _ target: UnsafeMutablePointer<F64x8>
+  ) {
     guard let array else {
       var step = 0
       while step < steps {
@@ -91,7 +94,11 @@ struct RankingBlock {
     var step = 0
     while step < whole {
       var tile = InlineArray<8, F64x8>(repeating: F64x8(repeating: 0))
-      for lane in 0..<8 { tile[lane] = type.load8(array, ends[lane] &- 8 &- step) }
+      for lane in 0..<8 {
+        let start = lanes[lane].end &- 8 &- step
+        tile[lane] = type.load8(array, start)
+        if let other { tile[lane] = tile[lane] - type.load8(other, start) }
+      }
       withUnsafeMutablePointer(to: &tile) { platform_transpose($0) }
       for row in 0..<8 { target[step &+ row] = tile[7 &- row] }
       step &+= 8
@@ -100,36 +107,59 @@ struct RankingBlock {
     for lane in 0..<8 {
       let count = Int(counts[lane])
       var step = whole
+      while step < count {
+        let item = place(lane, step)
+        var element = type.load(array, item)
+        if let other { element = element - type.load(other, item) }
+        elements[8 &* step &+ lane] = element
+        step &+= 1
+      }
       while step < steps {
-        elements[8 &* step &+ lane] = step < count ? type.load(array, place(lane, step)) : 0
+        elements[8 &* step &+ lane] = 0
         step &+= 1
       }
     }
   }
 
-  /// The way back, from the lanes in `mask`. Numbers of items that groups share are added up.
-  @inline(never) func scatter(_ source: UnsafeMutablePointer<F64x8>, _ array: UnsafeMutableRawPointer?, lanes mask: Int)
-  {
+  /// The way back of some steps, the first a multiple of eight, from the lanes in `mask`. Numbers of items that groups
+  /// share are added up.
+  @inline(never) func scatter(
+    _ source: UnsafeMutablePointer<F64x8>, _ steps: Range<Int>, _ array: UnsafeMutableRawPointer?, lanes mask: Int
+  ) {
     guard let array else { return }
     let type = job.pointee.type
     let whole = mask == 255 ? wholeTiles : 0
-    var step = 0
-    while step < whole {
-      var tile = InlineArray<8, F64x8>(repeating: F64x8(repeating: 0))
-      for row in 0..<8 { tile[7 &- row] = source[step &+ row] }
-      withUnsafeMutablePointer(to: &tile) { platform_transpose($0) }
-      for lane in 0..<8 { type.store8(tile[lane], array, ends[lane] &- 8 &- step) }
+    var step = steps.lowerBound
+    while step < whole && step &+ 8 <= steps.upperBound {
+      let rows = source + (step &- steps.lowerBound)
+      if type == .f32 {
+        var tile = InlineArray<8, SIMD8<Float>>(repeating: SIMD8<Float>(repeating: 0))
+        for row in 0..<8 { tile[7 &- row] = platform_narrow(rows[row]) }
+        withUnsafeMutablePointer(to: &tile) { platform_transpose_singles($0) }
+        for lane in 0..<8 {
+          (array + 4 &* (lanes[lane].end &- 8 &- step)).storeBytes(of: tile[lane], as: SIMD8<Float>.self)
+        }
+      } else {
+        var tile = InlineArray<8, F64x8>(repeating: F64x8(repeating: 0))
+        for row in 0..<8 { tile[7 &- row] = rows[row] }
+        withUnsafeMutablePointer(to: &tile) { platform_transpose($0) }
+        for lane in 0..<8 {
+          (array + 8 &* (lanes[lane].end &- 8 &- step)).storeBytes(of: tile[lane], as: F64x8.self)
+        }
+      }
       step &+= 8
     }
     let elements = UnsafeMutableRawPointer(source).assumingMemoryBound(to: Double.self)
     let isShared = job.pointee.numSharedItems > 0
+    let fringe = step
     for lane in 0..<8 where mask >> lane & 1 == 1 {
       let count = Int(counts[lane])
-      var step = whole
-      while step < count {
+      let end = count < steps.upperBound ? count : steps.upperBound
+      var step = fringe
+      while step < end {
         let item = place(lane, step)
         let sofar = isShared ? type.load(array, item) : 0
-        type.store(sofar + elements[8 &* step &+ lane], array, item)
+        type.store(sofar + elements[8 &* (step &- steps.lowerBound) &+ lane], array, item)
         step &+= 1
       }
     }
@@ -143,8 +173,8 @@ struct RankingBlock {
   /// Where the item that a lane has at a step lies in the caller's arrays.
   @inline(__always) private func place(_ lane: Int, _ step: Int) -> Int {
     if let order { return order[8 &* step &+ lane] }
-    let entry = ends[lane] &- 1 &- step
+    let entry = lanes[lane].end &- 1 &- step
     guard let rankings = job.pointee.rankings else { return entry }
-    return items[lane] &+ Int(truncatingIfNeeded: rankings[entry])
+    return lanes[lane].items &+ Int(truncatingIfNeeded: rankings[entry])
   }
 }

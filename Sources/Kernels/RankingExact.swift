@@ -8,14 +8,19 @@ import Preference
   _ block: RankingBlock, _ workspace: RankingWorkspace, beta: F64x8, weight: F64x8, lanes: Int
 ) -> F64x8 {
   let job = block.job
+  block.gather(job.pointee.policy, workspace.policy)
+  block.gather(job.pointee.reference, workspace.reference)
   if job.pointee.direction != nil { block.gather(job.pointee.direction, workspace.direction) }
   var asked = DoubleDouble(F64x8(repeating: 0))
   let loss = backward(block, workspace, beta: beta, asked: &asked)
   forward(block, workspace, beta: beta, factor: weight * job.pointee.scale, asked: asked)
-  block.scatter(workspace.policy, job.pointee.gradPolicy, lanes: lanes)
-  block.scatter(workspace.reference, job.pointee.gradReference, lanes: lanes)
-  block.scatter(workspace.another, job.pointee.gradientWeights, lanes: lanes)
-  if job.pointee.direction != nil { block.scatter(workspace.direction, job.pointee.hessianProduct, lanes: lanes) }
+  let steps = 0..<block.steps
+  block.scatter(workspace.policy, steps, job.pointee.gradPolicy, lanes: lanes)
+  block.scatter(workspace.reference, steps, job.pointee.gradReference, lanes: lanes)
+  block.scatter(workspace.another, steps, job.pointee.gradientWeights, lanes: lanes)
+  if job.pointee.direction != nil {
+    block.scatter(workspace.direction, steps, job.pointee.hessianProduct, lanes: lanes)
+  }
   return loss
 }
 

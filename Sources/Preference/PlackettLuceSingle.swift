@@ -4,6 +4,21 @@ import Elementary
 // Plackett-Luce for results in single precision, in plain double: the passes of PlackettLuce.swift for groups whose
 // scores lie within some 600 nats, in which no digit that a float holds is lost.
 
+/// Two stages, the lower one first.
+public struct SingleStages {
+  /// 1 / S and w; 0 for stages that were not observed.
+  public var inverses: (F64x8, F64x8)
+  public var another: (F64x8, F64x8)
+  /// S; 1 for stages that were not observed.
+  public var sums: (F64x8, F64x8)
+
+  @_transparent public init(below: F64x8, inverses: (F64x8, F64x8), middle: F64x8, sums: (F64x8, F64x8)) {
+    self.inverses = inverses
+    another = (below * inverses.0, middle * inverses.1)
+    self.sums = sums
+  }
+}
+
 /// The backward pass.
 public struct SingleSuffix {
   public var sum: F64x8
@@ -13,27 +28,31 @@ public struct SingleSuffix {
 
   @_transparent public init(sum: F64x8) { self.sum = sum }
 
-  /// Puts two items on top of those below them: one division for both. Returns 1 / S and w of each, or 0 for
-  /// stages that were not observed.
-  @_transparent public mutating func prepend(
-    _ first: F64x8, _ second: F64x8, observed: (F64x8, F64x8)?
-  ) -> (inverses: (F64x8, F64x8), another: (F64x8, F64x8)) {
+  /// Puts two items on top of those below them: one division for both.
+  @_transparent public mutating func prepend(_ first: F64x8, _ second: F64x8) -> SingleStages {
     let below = sum
     let middle = below + first
     sum = middle + second
     let quotient = 1 / (middle * sum)
-    var inverse = (quotient * sum, quotient * middle)
-    var sums = (middle, sum)
-    if let observed {
-      let one = F64x8(repeating: 1)
-      inverse = (inverse.0 * observed.0, inverse.1 * observed.1)
-      sums = (middle.selected(observed.0 .> 0, else: one), sum.selected(observed.1 .> 0, else: one))
-    }
-    let another = (below * inverse.0, middle * inverse.1)
+    let inverse = (quotient * sum, quotient * middle)
     inverses = inverses + (inverse.0 + inverse.1)
-    loss.add(sums.0, another.0)
-    loss.add(sums.1, another.1)
-    return (inverse, another)
+    return SingleStages(below: below, inverses: inverse, middle: middle, sums: (middle, sum))
+  }
+
+  /// The same where some lanes' stages were not observed: their weight is 0, else 1.
+  @_transparent public mutating func prepend(
+    _ first: F64x8, _ second: F64x8, observed: (F64x8, F64x8)
+  ) -> SingleStages {
+    let one = F64x8(repeating: 1)
+    let below = sum
+    let middle = below + first
+    sum = middle + second
+    let quotient = 1 / (middle * sum)
+    let inverse = (quotient * sum * observed.0, quotient * middle * observed.1)
+    inverses = inverses + (inverse.0 + inverse.1)
+    return SingleStages(
+      below: below, inverses: inverse, middle: middle,
+      sums: (middle.selected(observed.0 .> 0, else: one), sum.selected(observed.1 .> 0, else: one)))
   }
 
   /// The sum of -log p over the `steps` stages since the last call, `distances` the sum of the observed items' scores
@@ -52,7 +71,15 @@ public struct SingleLoss {
   public var significand = F64x8(repeating: 1)
   public var exponent = SIMD8<UInt64>(repeating: 0)
 
+  /// No more stages than that: their significands' product stays below 2^256.
+  @_transparent public static var mostSteps: Int { 256 }
+
   @_transparent public init() {}
+
+  @_transparent public mutating func add(_ stages: SingleStages) {
+    add(stages.sums.0, stages.another.0)
+    add(stages.sums.1, stages.another.1)
+  }
 
   @_transparent public mutating func add(_ sum: F64x8, _ another: F64x8) {
     if platform_has_fma() { addInlined(sum, another) } else { addShared(sum, another) }

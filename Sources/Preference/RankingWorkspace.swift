@@ -1,11 +1,24 @@
 import Elementary
 
+/// A group, or a run of one, in the caller's arrays.
+public struct RankingLane {
+  public var items: Int
+  public var end: Int
+
+  @_transparent public init(items: Int, end: Int) {
+    self.items = items
+    self.end = end
+  }
+}
+
 /// The memory in which a kernel works on eight groups, one in each lane. Arrays have an element for each step, and one
 /// more, for loops that take two at a time.
 public struct RankingWorkspace {
   /// The number of steps that there is room for.
   public let capacity: Int
   public let plan: RankingPlan
+  /// Where each lane's entries end, and the items of its group begin.
+  public let lanes: UnsafeMutablePointer<RankingLane>
   private let memory: UnsafeMutableRawPointer
 
   /// What the caller's arrays hold, and the vector that the Hessian is multiplied with.
@@ -18,8 +31,14 @@ public struct RankingWorkspace {
   public var another: UnsafeMutablePointer<F64x8> { array(5) }
   public var rescale: UnsafeMutablePointer<F64x8> { array(6) }
 
-  /// Log-ratios, in the passes in single precision.
+  /// The passes in single precision: log-ratios, then exponentials, of all steps; the sums at the beginning of each tile,
+  /// and those of scores above the reference. Of `inverse`, `another` and `policy` a tile alone is in use.
   public var ratio: UnsafeMutablePointer<F64x8> { array(2) }
+  public var sums: UnsafeMutablePointer<F64x8> { array(1) }
+  public var distances: UnsafeMutablePointer<F64x8> { array(4) }
+
+  /// Steps that stay in the nearest cache: those of all groups that have a lane each.
+  @_transparent public static var tile: Int { 128 }
 
   /// The same memory as 80 plain numbers for each step, for ties.
   public var numbers: UnsafeMutablePointer<Double> {
@@ -30,14 +49,15 @@ public struct RankingWorkspace {
 
   /// Bytes for groups of up to `capacity` items, a multiple of 64.
   public static func bytes(capacity: Int, ties: Ties) -> Int {
-    64 &* arrays(ties) &* (capacity &+ 1) &+ RankingPlan.bytes(capacity: capacity)
+    128 &+ 64 &* arrays(ties) &* (capacity &+ 1) &+ RankingPlan.bytes(capacity: capacity)
   }
 
   /// - Parameter memory: of `bytes(capacity:)`, aligned to 64.
   public init(capacity: Int, memory: UnsafeMutableRawPointer) {
     self.capacity = capacity
     plan = RankingPlan(capacity: capacity, memory: memory)
-    self.memory = memory + RankingPlan.bytes(capacity: capacity)
+    lanes = (memory + RankingPlan.bytes(capacity: capacity)).assumingMemoryBound(to: RankingLane.self)
+    self.memory = memory + (RankingPlan.bytes(capacity: capacity) &+ 128)
   }
 
   private func array(_ index: Int) -> UnsafeMutablePointer<F64x8> {

@@ -102,7 +102,8 @@ func plackettLuceLoss(
   try checkBetas(job.betas, type, groups)
   try checkWeights(job.weights, type, groups)
   try checkFinite(job.direction, type, items, "direction")
-  try checkRankings(job)
+  let capacity = shared > largest ? shared : largest
+  try checkRankings(job, capacity: capacity)
   try checkRanks(job)
   try checkTieStrengths(job)
   if refuseNonfinite {
@@ -117,7 +118,7 @@ func plackettLuceLoss(
   job.choosesWorst = choosesWorst
   if options.top > 0 { job.top = options.top }
 
-  let sum = try evaluate(&job, capacity: shared > largest ? shared : largest, items: items)
+  let sum = try evaluate(&job, capacity: capacity, items: items)
   loss?.pointee = reduced(sum, scale)
   if groups == 0 { withUnsafePointer(to: job) { kernels.rankingRewards($0, 0..<0) } }
   // No other kind of ties depends on them.

@@ -1,3 +1,4 @@
+import CPlatform
 import CSwiftDPO
 import Elementary
 import Preference
@@ -47,8 +48,13 @@ func checkTieStrengths(_ job: RankingJob) throws(Fault) {
 
 /// Each list names items of its group, none twice, and all of them unless `unlisted` says what the others did: only then
 /// may it end early.
-func checkRankings(_ job: RankingJob) throws(Fault) {
+///
+/// - Parameter capacity: the most items that a group has.
+func checkRankings(_ job: RankingJob, capacity: Int) throws(Fault) {
   guard let rankings = job.rankings else { return }
+  guard let memory = calloc(capacity / 64 + 1, 8) else { throw Fault(SWIFTDPO_ERROR_OUT_OF_MEMORY, "rankings") }
+  defer { free(memory) }
+  let seen = memory.assumingMemoryBound(to: UInt64.self)
   for group in 0..<job.numGroups {
     let entries = job.entries(group)
     let items = job.items(group).count
@@ -64,34 +70,21 @@ func checkRankings(_ job: RankingJob) throws(Fault) {
       let culprit = entries.lowerBound + (listed < entries.count ? listed : entries.count - 1)
       throw Fault(SWIFTDPO_ERROR_UNLISTED, "rankings", at: culprit < 0 ? 0 : culprit)
     }
-    try checkDistinct(rankings, entries.lowerBound..<entries.lowerBound + listed, items)
+    try checkDistinct(rankings, entries.lowerBound..<entries.lowerBound + listed, seen)
   }
 }
 
-/// Short lists are compared item by item. For longer ones, a window of bits on the stack marks the items seen; groups
-/// larger than the window are read once for each window.
-private func checkDistinct(_ rankings: UnsafePointer<Int64>, _ entries: Range<Int>, _ items: Int) throws(Fault) {
-  if entries.count <= 16 {
-    for entry in entries {
-      for earlier in entries.lowerBound..<entry {
-        try require(rankings[earlier] != rankings[entry], SWIFTDPO_ERROR_NOT_A_RANKING, "rankings", at: entry)
-      }
-    }
-    return
+/// `seen` has a bit for each item, all 0 before and after.
+private func checkDistinct(
+  _ rankings: UnsafePointer<Int64>, _ entries: Range<Int>, _ seen: UnsafeMutablePointer<UInt64>
+) throws(Fault) {
+  for entry in entries {
+    let item = Int(rankings[entry])
+    let bit: UInt64 = 1 << UInt64(item & 63)
+    try require(seen[item >> 6] & bit == 0, SWIFTDPO_ERROR_NOT_A_RANKING, "rankings", at: entry)
+    seen[item >> 6] |= bit
   }
-  let window = 1 << 14
-  var start = 0
-  while start < items {
-    var seen = InlineArray<256, UInt64>(repeating: 0)
-    for entry in entries {
-      let offset = Int(rankings[entry]) - start
-      if offset < 0 || offset >= window { continue }
-      let bit: UInt64 = 1 << UInt64(offset & 63)
-      try require(seen[offset >> 6] & bit == 0, SWIFTDPO_ERROR_NOT_A_RANKING, "rankings", at: entry)
-      seen[offset >> 6] |= bit
-    }
-    start += window
-  }
+  for entry in entries { seen[Int(rankings[entry]) >> 6] = 0 }
 }
 
 /// Ranks count from 1 to the number of the group's entries; 0 and -1 have meanings of their own. A list of shared items

@@ -25,6 +25,11 @@ static inline platform_f64x8 platform_select(platform_i64x8 mask, platform_f64x8
 static inline platform_f64x8 platform_widen(platform_f32x8 x) { return __builtin_convertvector(x, platform_f64x8); }
 static inline platform_f32x8 platform_narrow(platform_f64x8 x) { return __builtin_convertvector(x, platform_f32x8); }
 
+static inline platform_f64x8 platform_sum(platform_f64x8 x, platform_f64x8 y) { return x + y; }
+static inline platform_f64x8 platform_difference(platform_f64x8 x, platform_f64x8 y) { return x - y; }
+static inline platform_f64x8 platform_product(platform_f64x8 x, platform_f64x8 y) { return x * y; }
+static inline platform_f64x8 platform_quotient(platform_f64x8 x, platform_f64x8 y) { return x / y; }
+
 static inline bool platform_any(platform_i64x8 mask) { return __builtin_reduce_or(mask) != 0; }
 
 // Eight vectors of eight become their transpose, by halves, quarters and eighths.
@@ -39,6 +44,25 @@ static inline void platform_transpose(void *vectors) {
     for (int j = 0; j < 2; j++) {
       quads[i + j] = __builtin_shufflevector(pairs[i + j], pairs[i + j + 2], 0, 1, 8, 9, 4, 5, 12, 13);
       quads[i + j + 2] = __builtin_shufflevector(pairs[i + j], pairs[i + j + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+    }
+  }
+  for (int i = 0; i < 4; i++) {
+    rows[i] = __builtin_shufflevector(quads[i], quads[i + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+    rows[i + 4] = __builtin_shufflevector(quads[i], quads[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+  }
+}
+
+static inline void platform_transpose_singles(void *vectors) {
+  platform_f32x8 *const rows = (platform_f32x8 *)vectors;
+  platform_f32x8 pairs[8], quads[8];
+  for (int i = 0; i < 8; i += 2) {
+    pairs[i] = __builtin_shufflevector(rows[i], rows[i + 1], 0, 8, 1, 9, 4, 12, 5, 13);
+    pairs[i + 1] = __builtin_shufflevector(rows[i], rows[i + 1], 2, 10, 3, 11, 6, 14, 7, 15);
+  }
+  for (int i = 0; i < 8; i += 4) {
+    for (int j = 0; j < 2; j++) {
+      quads[i + 2 * j] = __builtin_shufflevector(pairs[i + j], pairs[i + j + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+      quads[i + 2 * j + 1] = __builtin_shufflevector(pairs[i + j], pairs[i + j + 2], 2, 3, 10, 11, 6, 7, 14, 15);
     }
   }
   for (int i = 0; i < 4; i++) {

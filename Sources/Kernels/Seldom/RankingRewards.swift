@@ -18,7 +18,15 @@ func rankingRewards(_ pointer: UnsafePointer<RankingJob>, _ range: Range<Int>) {
 
 @inline(never)
 private func writeRewards(_ job: RankingJob, _ items: Range<Int>, beta: Double, _ rewards: UnsafeMutableRawPointer) {
+  let beta = F64x8(repeating: beta)
   var start = items.lowerBound
+  // Differences of singles are as good in plain doubles.
+  while job.type == .f32 && items.upperBound - start >= 8 {
+    var ratio = job.type.load8(job.policy, start)
+    if let reference = job.reference { ratio = ratio - job.type.load8(reference, start) }
+    job.type.store8(ratio * beta, rewards, start)
+    start += 8
+  }
   while start < items.upperBound {
     let left = items.upperBound - start
     let count = left < 8 ? left : 8
@@ -26,7 +34,7 @@ private func writeRewards(_ job: RankingJob, _ items: Range<Int>, beta: Double, 
     var reference = F64x8(repeating: 0)
     if let array = job.reference { reference = job.type.load(array, start, count: count, filler: 0) }
     let ratio = LogRatio(policy: policy, reference: reference)
-    job.type.store(ratio.reward(beta: F64x8(repeating: beta)), rewards, start, count: count)
+    job.type.store(ratio.reward(beta: beta), rewards, start, count: count)
     start += 8
   }
 }

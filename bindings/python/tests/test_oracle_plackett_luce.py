@@ -102,6 +102,19 @@ def test_long_rankings_of_scores_far_apart(dtype, spread):
     assert_exact(np.sort(policy), beta=1.0)
 
 
+@pytest.mark.parametrize("options", [{}, {"top": 700}, {"top": 4100}, {"first_choice": "worst"}])
+@pytest.mark.parametrize("size", [1024, 2047, 4999])
+def test_long_rankings_in_single_are_those_in_double(size, options):
+    """float32 keeps what it needs of a long group tile by tile; float64 has passes of its own."""
+    policy, ref = realistic_groups(2, size, np.float32, seed=size)
+    options = dict(beta=0.5, rankings=random_rankings(2, size, seed=size), reduction="sum", **options)
+    out = swiftdpo.plackett_luce_loss(policy, ref, **options)
+    exact = swiftdpo.plackett_luce_loss(policy.astype(float), ref.astype(float), **options)
+    for name in ("losses", "grad_policy_logps", "gradient_weights", "rewards"):
+        actual, expected = getattr(out, name), getattr(exact, name)
+        np.testing.assert_allclose(actual, expected, rtol=1.01 * 2**-24, atol=1e-12, err_msg=name)
+
+
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(
     size=st.integers(1, 40),

@@ -245,3 +245,11 @@ BAD = [
 def test_bad_input(options, message):
     with pytest.raises(ValueError, match=f"^{message}"):
         swiftdpo.plackett_luce_loss([0.0, 1.0, 2.0, 3.0], **options)
+
+
+@pytest.mark.parametrize("place", [2, 17_000, 39_999])
+def test_an_item_that_a_long_list_names_twice(place):
+    ranking = np.arange(40_000)[::-1].copy()
+    ranking[place] = ranking[0]
+    with pytest.raises(ValueError, match=rf"^rankings\[{place}\]"):
+        swiftdpo.plackett_luce_loss(np.zeros(40_000), rankings=ranking)
