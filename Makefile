@@ -93,9 +93,7 @@ docs: $(STAMPS)/package $(STAMPS)/docs $(STAMPS)/frameworks ## The reference of 
 	rm -rf build/docs
 	mkdir -p build/docs
 	SWIFTDPO_VERSION=$$($(BIN)/python -c "import swiftdpo; print(swiftdpo.__version__)") doxygen docs/api/Doxyfile
-	$(BIN)/python -W error -m pdoc --docformat numpy --no-search --output-directory build/docs/python \
-	  swiftdpo swiftdpo.torch swiftdpo.jax
-	$(BIN)/python docs/api/complete.py
+	$(BIN)/python docs/api/reference.py
 	@echo "build/docs/c/index.html, build/docs/python/swiftdpo.html"
 
 ##@ Check

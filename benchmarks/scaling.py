@@ -1,6 +1,6 @@
-"""What a second thread is worth: computed of the other figures' times with one and with two."""
+"""What a second thread is worth to us: computed of the other figures' times with one and with two."""
 
-from figures import LIMIT, Figure, Point
+from figures import Figure, Point
 from turns import Spread
 
 
@@ -8,19 +8,13 @@ def run(figures: list[Figure]) -> Figure:
     """At each figure's largest size."""
     found = []
     for figure in figures:
-        times = {(point.who, point.what, point.x, point.threads): point for point in figure.points}
-        pairs = [
-            (point, times[key])
-            for point in figure.points
-            if point.threads == 1 and (key := (point.who, point.what, point.x, 2)) in times
+        times = {(point.who, point.what, point.x, point.threads): point.value for point in figure.points}
+        both = [
+            key for key in times if key[3] == 1 and (*key[:3], 2) in times and key[0].startswith("swiftdpo")
         ]
-        largest = max((one.x for one, _ in pairs), default=0)
-        for one, two in pairs:
-            if one.x != largest or one.unit != "s" or one.who.startswith(LIMIT):
-                continue
-            what = one.what or figure.title.partition(",")[0]
-            gain = one.value.median / two.value.median
-            found.append(Point(one.who, Spread.of([gain]), what, threads=2, unit="times as fast"))
-    return Figure(
-        "scaling", "How many times as fast two threads are as one, at the largest size", "", found, {}
-    )
+        for who, what, x, _ in both:
+            if x == max(key[2] for key in both):
+                gain = times[who, what, x, 1].median / times[who, what, x, 2].median
+                name = f"{who}: {what or figure.title.partition(',')[0]}"
+                found.append(Point(name, Spread.of([gain]), threads=2, unit="times"))
+    return Figure("scaling", "Two threads: how many times as fast as one, at the largest size", "", found, {})

@@ -14,6 +14,7 @@ PROGRAMS = [page for page in PAGES if page.name != "README.md"]
 RUN_HERE = {"python", "c", "cpp"}
 RUN_ELSEWHERE = {
     "docs/architecture.md": {"mermaid"},  # a drawing
+    "docs/fused-head.md": {"mermaid"},
     "docs/embedding.md": {"sh", "cmake", "swift", "rust", "make"},  # Tests/Install and Tests/Examples
     "docs/frameworks.md": {"sh"},
     "docs/distributed.md": {"sh"},

@@ -17,6 +17,25 @@ from typing import Any
 import torch
 from trl import DPOTrainer
 
+# Of its DPO trainer.
+TRL_LOSS_TYPES = [
+    "sigmoid",
+    "hinge",
+    "ipo",
+    "exo_pair",
+    "nca_pair",
+    "robust",
+    "bco_pair",
+    "sppo_hard",
+    "aot",
+    "aot_unpaired",
+    "apo_zero",
+    "apo_down",
+    "discopop",
+    "sft",
+    "sigmoid_norm",
+]
+
 
 def module_of(package: str, path: str, **stand_ins: Any) -> ModuleType:
     """One file of an installed package, with stand-ins for the names that it imports from its siblings."""

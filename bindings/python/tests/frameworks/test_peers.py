@@ -16,7 +16,7 @@ from liger_kernel.chunked_loss.dpo_loss import LigerFusedLinearDPOFunction
 from liger_kernel.chunked_loss.kto_loss import LigerFusedLinearKTOFunction
 from liger_kernel.chunked_loss.orpo_loss import LigerFusedLinearORPOFunction
 from liger_kernel.chunked_loss.simpo_loss import LigerFusedLinearSimPOFunction
-from peers import module_of, trl_dpo
+from peers import TRL_LOSS_TYPES, module_of, trl_dpo
 from trl.experimental.cpo import CPOTrainer
 from trl.experimental.orpo import ORPOTrainer
 
@@ -77,26 +77,9 @@ class Tokens:
 
 # Under TRL's names, whose ipo is the length-normalised one.
 TRL_NAMES = {"ipo": "ipo_norm"}
-TRL = [
-    "sigmoid",
-    "hinge",
-    "ipo",
-    "exo_pair",
-    "nca_pair",
-    "robust",
-    "bco_pair",
-    "sppo_hard",
-    "aot",
-    "aot_unpaired",
-    "apo_zero",
-    "apo_down",
-    "discopop",
-    "sft",
-    "sigmoid_norm",
-]
 
 
-@pytest.mark.parametrize("name", TRL)
+@pytest.mark.parametrize("name", TRL_LOSS_TYPES)
 def test_trl(name: str) -> None:
     tokens = Tokens(seed=len(name))
     smoothing = 0.15 if name in ("exo_pair", "robust", "aot", "aot_unpaired") else 0.0

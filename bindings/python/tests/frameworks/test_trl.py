@@ -11,28 +11,12 @@ import numpy as np
 import pytest
 import swiftdpo.trl as ours
 import trl
+from peers import TRL_LOSS_TYPES
 from trainers import judgements, metrics, preferences, train
 from trl.experimental.cpo import CPOConfig, CPOTrainer
 from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
 STEPS = 4
-LOSS_TYPES = [
-    "sigmoid",
-    "hinge",
-    "ipo",
-    "exo_pair",
-    "nca_pair",
-    "robust",
-    "bco_pair",
-    "sppo_hard",
-    "aot",
-    "aot_unpaired",
-    "apo_zero",
-    "apo_down",
-    "discopop",
-    "sft",
-    "sigmoid_norm",
-]
 VARIANTS: dict[str, dict[str, Any]] = {
     "smoothing that sigmoid ignores": {"label_smoothing": 0.2},
     "forward KL": {"f_divergence_type": "forward_kl"},
@@ -73,7 +57,7 @@ def compare(
             assert mine_now[name] == pytest.approx(value, rel=2e-4, abs=2e-5), name
 
 
-@pytest.mark.parametrize("loss_type", LOSS_TYPES)
+@pytest.mark.parametrize("loss_type", TRL_LOSS_TYPES)
 def test_dpo(loss_type: str, tmp_path: Path) -> None:
     options: dict[str, Any] = {"loss_type": [loss_type]}
     if loss_type in ("exo_pair", "robust", "aot", "aot_unpaired"):

@@ -1,0 +1,33 @@
+"""The committed benchmarks are of one run: table and plots are those of results.json."""
+
+import importlib
+import sys
+from typing import Any
+
+import pytest
+from pages import ROOT
+
+FOLDER = ROOT / "benchmarks"
+
+
+@pytest.fixture
+def report(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(sys, "path", [str(FOLDER), *sys.path])
+    return importlib.import_module("report")
+
+
+def test_the_table_is_that_of_the_results(report: Any) -> None:
+    figures = report.read(FOLDER)
+    assert figures
+    assert (FOLDER / "results.json").read_text() == report.to_json(figures)
+    assert (FOLDER / "RESULTS.md").read_text() == report.to_markdown(figures)
+
+
+def test_every_figure_has_its_plots(report: Any) -> None:
+    expected = {f"{figure.name}.{kind}" for figure in report.read(FOLDER) for kind in ("png", "svg")}
+    assert {plot.name for plot in (FOLDER / "plots").iterdir()} == expected
+
+
+def test_every_figure_says_what_it_was_measured_on(report: Any) -> None:
+    for figure in report.read(FOLDER):
+        assert {"processor", "load_average", "versions"} <= figure.measured_on.keys(), figure.name
