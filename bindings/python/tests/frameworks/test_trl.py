@@ -4,6 +4,10 @@ TRL rounds each log-probability to single precision, and each step starts from p
 before it have brought about: losses are compared to 1e-5.
 """
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +16,14 @@ import pytest
 import swiftdpo.trl as ours
 import trl
 from peers import TRL_LOSS_TYPES
+from peft import LoraConfig
 from trainers import judgements, metrics, preferences, train
 from trl.experimental.cpo import CPOConfig, CPOTrainer
 from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
 STEPS = 4
+# Losses that one training has together; each of the others is trained with.
+TOGETHER = ["hinge", "nca_pair", "sppo_hard", "aot_unpaired", "apo_zero", "apo_down"]
 VARIANTS: dict[str, dict[str, Any]] = {
     "smoothing that sigmoid ignores": {"label_smoothing": 0.2},
     "forward KL": {"f_divergence_type": "forward_kl"},
@@ -31,6 +38,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "loss_type": ["sigmoid", "robust", "bco_pair", "sft", "aot"],
         "loss_weights": [0.8, 0.5, 0.2, 1.0, 0.3],
         "label_smoothing": 0.1,
+    },
+    "the other losses": {
+        "loss_type": TOGETHER,
+        "loss_weights": [1.0, 0.9, 0.02, 0.8, 0.7, 0.6],
     },
     "accumulation": {"gradient_accumulation_steps": 2, "per_device_train_batch_size": 2},
     "checkpointing": {"activation_checkpointing": True},
@@ -57,10 +68,10 @@ def compare(
             assert mine_now[name] == pytest.approx(value, rel=2e-4, abs=2e-5), name
 
 
-@pytest.mark.parametrize("loss_type", TRL_LOSS_TYPES)
+@pytest.mark.parametrize("loss_type", [name for name in TRL_LOSS_TYPES if name not in TOGETHER])
 def test_dpo(loss_type: str, tmp_path: Path) -> None:
     options: dict[str, Any] = {"loss_type": [loss_type]}
-    if loss_type in ("exo_pair", "robust", "aot", "aot_unpaired"):
+    if loss_type in ("exo_pair", "robust", "aot"):
         options["label_smoothing"] = 0.1
     compare(trl.DPOTrainer, ours.DPOTrainer, trl.DPOConfig, preferences(40), tmp_path, options)
 
@@ -68,6 +79,48 @@ def test_dpo(loss_type: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("options", VARIANTS.values(), ids=VARIANTS.keys())
 def test_dpo_variants(options: dict[str, Any], tmp_path: Path) -> None:
     compare(trl.DPOTrainer, ours.DPOTrainer, trl.DPOConfig, preferences(40), tmp_path, options)
+
+
+def test_dpo_of_an_adapter(tmp_path: Path) -> None:
+    """PEFT's model: the reference is the same without its adapter."""
+    adapter = LoraConfig(r=4, lora_alpha=8, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")
+    options: dict[str, Any] = {"learning_rate": 3e-2}
+    compare(
+        trl.DPOTrainer,
+        ours.DPOTrainer,
+        trl.DPOConfig,
+        preferences(40),
+        tmp_path,
+        options,
+        adapter=adapter,
+    )
+
+
+def test_dpo_on_two_processes(tmp_path: Path) -> None:
+    """Each process has half of the batch: losses and gathered metrics are TRL's."""
+    program = Path(__file__).with_name("two_trainers.py")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "1"}
+    done = subprocess.run(
+        [*command, str(program), str(tmp_path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    for rank in range(2):
+        expected, found = (
+            json.loads((tmp_path / f"{name}-{rank}.json").read_text()) for name in ("theirs", "ours")
+        )
+        assert expected["processes"] == found["processes"] == 2
+        np.testing.assert_allclose(found["losses"], expected["losses"], rtol=1e-5, atol=1e-7)
+        assert [entry.keys() for entry in found["metrics"]] == [entry.keys() for entry in expected["metrics"]]
+        for mine, theirs in zip(found["metrics"], expected["metrics"], strict=True):
+            for name in ("loss", "logps/chosen", "logps/rejected", "entropy", "num_tokens"):
+                assert mine[name] == pytest.approx(theirs[name], rel=2e-4), name
+    shares = [json.loads((tmp_path / f"ours-{rank}.json").read_text())["losses"] for rank in range(2)]
+    assert shares[0][1:] != shares[1][1:]  # halves of the batch, not the same one twice
 
 
 def test_wpo_of_likelihood_which_trl_cannot_do(tmp_path: Path) -> None:

@@ -102,9 +102,10 @@ def train(
     folder: Path,
     steps: int,
     reference: bool = True,
+    adapter: Any = None,
     **options: Any,
 ) -> Any:
-    """The trainer, after so many steps."""
+    """The trainer, after so many steps. With an adapter of PEFT's, the model without it is the reference."""
     settings = dict(
         output_dir=str(folder),
         max_steps=steps,
@@ -124,7 +125,9 @@ def train(
         max_length=256,
     )
     models: dict[str, Any] = {"model": llama()}
-    if reference and not options.get("precompute_ref_log_probs"):
+    if adapter is not None:
+        models["peft_config"] = adapter
+    elif reference and not options.get("precompute_ref_log_probs"):
         models["ref_model"] = llama()
     trainer = recording(trainer_class)(
         **models,
