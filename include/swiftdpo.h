@@ -200,12 +200,12 @@ typedef enum swiftdpo_nonfinite {
  * cDPO. The formulas of swiftdpo_loss_type are for p = 1 where p does not stand in them.
  *
  * Accuracy (f64): losses and gradients, by every parameter, are within 4 ulp of the exact value of the given numbers, for
- * every loss, score and margin; gradients of EXO_PAIR, RPO_FWD_KL, SPPO_HARD and the APO_ losses within 6. Where terms of
- * opposite sign cancel, as z and its target do, that is so many ulp of the largest term: in ROBUST, EXO_PAIR, the RPO_
- * losses, gradients of losses in u and v, everything for 0 < p < 1, and tied pairs. f32: the double rounded; SIGMOID's
- * double is within 2^-33 of the exact value, so that its results are within 0.51 ulp, and its reduced loss within 2^-33.
- * What exceeds the type is an infinity of the right sign. No finite input gives NaN, but where two terms cancel that
- * exceed it both, as the derivatives of an infinite loss may be.
+ * every loss, score and margin. Where terms of opposite sign cancel, as z and its target do, that is 4 ulp of the largest
+ * term: in ROBUST, EXO_PAIR, the RPO_ losses, gradients of losses in u and v, everything for 0 < p < 1, and tied pairs.
+ * f32: the double rounded; SIGMOID's double is within 2^-33 of the exact value, so that its results are within 0.51 ulp,
+ * and its reduced loss within 2^-33. Second derivatives are for preconditioning: they carry a few roundings more.
+ * What exceeds the type is an infinity of the right sign. No finite input gives NaN: of infinite terms of opposite sign,
+ * in the sum over losses, over pairs, or in a derivative of an infinite loss, the first stands.
  */
 
 /** The losses over pairs. Values are pinned. s(x) = 1 / (1 + e^-x), sp(x) = log(1 + e^x), s'(x) = s(x) s(-x). */
@@ -357,7 +357,7 @@ typedef struct swiftdpo_dpo_options {
   double f_alpha_divergence_coef;       /**< c of SWIFTDPO_ALPHA_DIVERGENCE, finite. Default 0.5. */
   double margin;                        /**< Subtracted from z where pairs have no margins of their own. Default 0. */
   double discopop_tau;                  /**< > 0. Default 0.05. */
-  double tie_strength;                  /**< nu of RAO_KUPPER (> 1) and DAVIDSON (> 0). Default 2. */
+  double tie_strength;                  /**< nu of RAO_KUPPER (> 1) and DAVIDSON (> 0), at most 2^1000. Default 2. */
   double reward_scale;                  /**< Factor of reward_gaps, finite. Default 1. */
   double alphapo_alpha;                 /**< Finite. Default 0, which is SimPO. */
 } swiftdpo_dpo_options;
@@ -507,7 +507,8 @@ swiftdpo_status swiftdpo_dpo_loss_f64(const swiftdpo_pairs_f64 *pairs, const swi
  * times the weight of its class and its own. KTO is in [0, 1], and its gradient vanishes far away on either side; BCO is
  * in [0, inf). KTO's baseline is an estimate of KL(pi || ref), from swiftdpo_kto_baseline; BCO's is the running mean of
  * rewards, from swiftdpo_bco_delta. Neither has a part in the gradient by the policy. A class without responses
- * contributes nothing. Accuracy (f64): 4 ulp.
+ * contributes nothing. Accuracy (f64): losses, rewards and gradients by the policy and by beta, 4 ulp. No finite input
+ * gives NaN: of infinite terms of opposite sign in a sum, the first stands.
  */
 
 typedef enum swiftdpo_unpaired_loss_type {

@@ -60,6 +60,13 @@ extension SIMD8 where Scalar == Double {
     return zero.selected(self .== 0, else: zero.selected(weight .== 0, else: self * weight))
   }
 
+  /// The sum, in which the first of two infinities of opposite sign stands: they are finite numbers beyond the type, not
+  /// undefined ones.
+  @_transparent public func saturatingSum(_ other: Self) -> Self {
+    let sum = self + other
+    return selected((sum .!= sum) .& (other .== other), else: sum)
+  }
+
   /// 0 in place of NaN and infinities.
   @_transparent public var finiteOrZero: Self {
     selected(magnitude .< Self(repeating: .infinity), else: Self(repeating: 0))

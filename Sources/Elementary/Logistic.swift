@@ -8,6 +8,8 @@ public struct Logistic {
   public let sigmoid: F64x8
   /// sigma(-z) = 1 - sigma(z), to full relative accuracy
   public let complement: F64x8
+  /// sigma'(z) = sigma(z) sigma(-z), rounded once more than e^-|z| if `precisely` is asked for
+  public let steepness: F64x8
   /// log1p(e^-|z|), what softplus(z) and softplus(-z) have in common; in [0, ln 2]
   public let rest: F64x8
 
@@ -17,9 +19,9 @@ public struct Logistic {
   public let negativeSoftplus: F64x8
 
   /// - Parameter z: `z.low` enters to first order, which is exact to well below an ulp.
-  @_transparent public init(_ z: DoubleDouble) {
+  @_transparent public init(_ z: DoubleDouble, precisely: Bool = false) {
     let e = Self.exponential(z)
-    self.init(z, exponential: e, rest: log1pOfUnit(e))
+    self.init(z, exponential: e, rest: log1pOfUnit(e), precisely: precisely)
   }
 
   /// For results in single precision.
@@ -36,19 +38,31 @@ public struct Logistic {
   }
 
   /// The same where e^-|z| and its `rest` are known.
-  @_transparent public init(_ z: DoubleDouble, exponential e: F64x8, rest: F64x8) {
+  @_transparent public init(
+    _ z: DoubleDouble, exponential e: F64x8, rest: F64x8, precisely: Bool = false
+  ) {
     let low = z.low.selected(z.high .>= 0, else: -z.low)
-    self.init(z.high, exponential: e, rest: rest, linear: z.high.magnitude + (rest + low))
+    self.init(
+      z.high, exponential: e, rest: rest, linear: z.high.magnitude + (rest + low), precisely: precisely)
   }
 
   @_transparent public init(single z: F64x8, exponential e: F64x8, rest: F64x8) {
-    self.init(z, exponential: e, rest: rest, linear: z.magnitude + rest)
+    self.init(z, exponential: e, rest: rest, linear: z.magnitude + rest, precisely: false)
   }
 
-  @_transparent public init(_ z: F64x8, exponential e: F64x8, rest: F64x8, linear: F64x8) {
+  @_transparent public init(_ z: F64x8, exponential e: F64x8, rest: F64x8, linear: F64x8, precisely: Bool) {
     let positive = z .>= 0
-    let larger = 1 / (1 + e)
+    let total = 1 + e
+    let larger = 1 / total
     let smaller = e * larger
+    if precisely {
+      // e / (1 + e)^2 with what the sum, the quotient and the square were rounded by.
+      let share = DoubleDouble(high: total, low: e - (total - 1)).reciprocal
+      let square = share.times(share)
+      steepness = e.fma(square.high, e * square.low)
+    } else {
+      steepness = larger * smaller
+    }
     sigmoid = larger.selected(positive, else: smaller)
     complement = smaller.selected(positive, else: larger)
     self.rest = rest

@@ -114,8 +114,9 @@ private func pairwiseLoop(
 
         let beta = load(job.pointee.betas, job.pointee.beta)
         let weight = load(job.pointee.weights, 1)
-        let loss = jet.value * weight
-        let gradient = jet.slope * (beta * (weight * scale))
+        // A factor of 0 wins over one that overflowed.
+        let loss = zero.selected(weight .== 0, else: jet.value * weight)
+        let gradient = zero.selected(jet.slope .== 0, else: jet.slope * (beta * (weight * scale)))
         store(loss, job.pointee.losses)
         store(gradient, job.pointee.gradPolicyChosen)
         store(-gradient, job.pointee.gradPolicyRejected)

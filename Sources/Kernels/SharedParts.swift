@@ -5,8 +5,11 @@ import Preference
 
 @inline(never) func total(_ sum: FixedOrderSum) -> DoubleDouble { sum.total }
 
-/// Adds the first `count` lanes.
+/// Adds the first `count` lanes. Of infinities of opposite sign, the first stands.
 @inline(never)
 func accumulate(_ values: F64x8, _ count: Int, _ sum: inout FixedOrderSum) {
-  sum.add(count == 8 ? values : values.firstLanes(count))
+  let values = count == 8 ? values : values.firstLanes(count)
+  let saturated = sum.lanes.high.saturatingSum(values)
+  sum.add(values)
+  sum.lanes.high = saturated
 }

@@ -11,7 +11,6 @@ import Preference
     swiftdpo_kernels_avx2(memory)
     let table = memory.assumingMemoryBound(to: KernelTable.self)
     table.pointee.pairwise = pairwise
-    table.pointee.unpaired = unpaired
     table.pointee.ranking = ranking
     table.pointee.firstNonfinite = firstNonfinite
     table.pointee.rowStatistics = rowStatistics

@@ -32,8 +32,8 @@ public protocol ElementaryFunctions {
   static func exp(_ x: DoubleDouble) -> F64x8
   static func log(_ x: F64x8) -> F64x8
   static func logistic(_ x: DoubleDouble) -> Logistic
-  /// (x + y) / divisor, rounded.
-  static func quotient(_ x: DoubleDouble, plus y: Double, _ divisor: F64x8) -> F64x8
+  /// (x - y) / (first * second), rounded once.
+  static func quotient(_ x: DoubleDouble, less y: DoubleDouble, over first: F64x8, _ second: F64x8) -> F64x8
   static func extendedExp(_ x: DoubleDouble) -> (exp: DoubleDouble, expm1: DoubleDouble)
   static func extendedLog(_ x: DoubleDouble) -> DoubleDouble
 }

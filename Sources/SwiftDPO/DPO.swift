@@ -146,8 +146,17 @@ private func sumInChunks(_ count: Int, _ job: inout PairwiseJob) -> FixedOrderSu
   return total
 }
 
-/// The sum of a batch's losses times the reduction's scale.
+/// The sum of a batch's losses times the reduction's scale. Of infinities of opposite sign, the one in the first lane
+/// stands.
 @_optimize(speed) @inline(never)
 func reduced(_ sum: FixedOrderSum, _ scale: Double) -> Double {
-  withUnsafePointer(to: sum) { sum in kernels.total(sum) * scale }
+  let total = withUnsafePointer(to: sum) { sum in kernels.total(sum) }
+  if total == total { return total * scale }
+  var first = 0.0
+  for lane in 0..<8 {
+    let value = sum.lanes.high[lane]
+    if value != value { return value }
+    if first == 0 && value.isInfinite { first = value }
+  }
+  return first
 }

@@ -183,7 +183,7 @@ func checkParameters(_ options: swiftdpo_dpo_options, tieStrengthAbove bound: Do
   try require(options.alphapo_alpha.isFinite, SWIFTDPO_ERROR_PARAMETER, "alphapo_alpha")
   try require(options.reward_scale.isFinite, SWIFTDPO_ERROR_PARAMETER, "reward_scale")
   let nu = options.tie_strength
-  try require(nu > bound && nu.isFinite, SWIFTDPO_ERROR_PARAMETER, "tie_strength")
+  try require(nu > bound && nu <= 0x1p1000, SWIFTDPO_ERROR_PARAMETER, "tie_strength")
 }
 
 private func takeParameters(

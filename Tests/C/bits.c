@@ -126,12 +126,16 @@ static void mixtures(void) {
   static float in_f32[4][PAIRS], out_f32[13][PAIRS];
   static double in_f64[4][PAIRS], out_f64[13][PAIRS];
   static int64_t lengths[2][PAIRS];
+  static float certain_f32[2][PAIRS];
+  static double certain_f64[2][PAIRS];
   static uint8_t ties[PAIRS];
   for (int i = 0; i < PAIRS; i++) {
     in_f64[0][i] = 0.75 + random_in(0) * 0.25, in_f64[1][i] = random_in(1); /* betas, margins */
     in_f64[2][i] = 0.5 + random_in(0) * 0.25, in_f64[3][i] = random_in(2);  /* soft labels, reward gaps */
     for (int k = 0; k < 4; k++)
       in_f32[k][i] = (float)in_f64[k][i];
+    for (int k = 0; k < 2; k++) /* log-probabilities from -2 to 2^-13 below 0 */
+      certain_f32[k][i] = (float)(certain_f64[k][i] = -(fabs(f64[k][i]) + 0.0078125) * 0.015625);
     lengths[0][i] = 1 + i % 7, lengths[1][i] = 1 + i % 5;
     ties[i] = i % 3 == 0;
   }
@@ -141,19 +145,21 @@ static void mixtures(void) {
       SWIFTDPO_LOSS_RPO_BWD_KL, SWIFTDPO_LOSS_RPO_FWD_KL,   SWIFTDPO_LOSS_RPO_SQ,       SWIFTDPO_LOSS_RAO_KUPPER,
       SWIFTDPO_LOSS_DAVIDSON,   SWIFTDPO_LOSS_SLIC,         SWIFTDPO_LOSS_SFT,          SWIFTDPO_LOSS_NCA_PAIR,
       SWIFTDPO_LOSS_BCO_PAIR,   SWIFTDPO_LOSS_SPPO_HARD,    SWIFTDPO_LOSS_APO_ZERO,     SWIFTDPO_LOSS_APO_DOWN,
-      SWIFTDPO_LOSS_AOT,        SWIFTDPO_LOSS_AOT_UNPAIRED, SWIFTDPO_LOSS_ALPHAPO};
+      SWIFTDPO_LOSS_AOT,        SWIFTDPO_LOSS_AOT_UNPAIRED, SWIFTDPO_LOSS_ALPHAPO,      SWIFTDPO_LOSS_ODDS_RATIO,
+      SWIFTDPO_LOSS_SFT};
   static const double weights[] = {1, 0.5, 0.25, 2, 1, 0.125, 1, 0.5, 1, 2, 0.25, 1, 0.5, 1, 2, 1};
   swiftdpo_dpo_options options = SWIFTDPO_DPO_OPTIONS_INIT;
   options.label_smoothing = 0.125, options.loss_weights = weights, options.alphapo_alpha = 0.25;
   options.discopop_tau = 0.5, options.tie_strength = 1.75, options.reward_scale = 0.5;
   double loss = 0, by_ties = 0;
-#define DEFINE_MIXTURE(type, PAIRS_INIT, RESULTS_INIT, first, number, divergence, name) \
+#define DEFINE_MIXTURE(type, PAIRS_INIT, RESULTS_INIT, policies, has_reference, first, number, divergence, name) \
   do { \
     options.loss_types = losses + (first), options.num_losses = (number), options.f_divergence = (divergence); \
     swiftdpo_pairs_##type p = PAIRS_INIT; \
     p.count = PAIRS; \
-    p.policy_chosen_logps = (type)[0], p.policy_rejected_logps = (type)[1]; \
-    p.ref_chosen_logps = (type)[2], p.ref_rejected_logps = (type)[3]; \
+    p.policy_chosen_logps = (policies)[0], p.policy_rejected_logps = (policies)[1]; \
+    if (has_reference) \
+      p.ref_chosen_logps = (type)[2], p.ref_rejected_logps = (type)[3]; \
     p.betas = in_##type[0], p.margins = in_##type[1], p.soft_labels = in_##type[2], p.reward_gaps = in_##type[3]; \
     p.chosen_lengths = lengths[0], p.rejected_lengths = lengths[1], p.ties = ties; \
     swiftdpo_pair_metrics metrics = SWIFTDPO_PAIR_METRICS_INIT; \
@@ -171,16 +177,20 @@ static void mixtures(void) {
     mix(out_##type, sizeof out_##type); \
     end(name, status); \
   } while (0)
-  DEFINE_MIXTURE(f32, SWIFTDPO_PAIRS_F32_INIT, SWIFTDPO_PAIR_RESULTS_F32_INIT, 0, 15, SWIFTDPO_REVERSE_KL,
+  DEFINE_MIXTURE(f32, SWIFTDPO_PAIRS_F32_INIT, SWIFTDPO_PAIR_RESULTS_F32_INIT, f32, true, 0, 15, SWIFTDPO_REVERSE_KL,
                  "mixture_f32");
-  DEFINE_MIXTURE(f64, SWIFTDPO_PAIRS_F64_INIT, SWIFTDPO_PAIR_RESULTS_F64_INIT, 0, 15, SWIFTDPO_REVERSE_KL,
+  DEFINE_MIXTURE(f64, SWIFTDPO_PAIRS_F64_INIT, SWIFTDPO_PAIR_RESULTS_F64_INIT, f64, true, 0, 15, SWIFTDPO_REVERSE_KL,
                  "mixture_f64");
-  DEFINE_MIXTURE(f64, SWIFTDPO_PAIRS_F64_INIT, SWIFTDPO_PAIR_RESULTS_F64_INIT, 15, 8, SWIFTDPO_REVERSE_KL,
+  DEFINE_MIXTURE(f64, SWIFTDPO_PAIRS_F64_INIT, SWIFTDPO_PAIR_RESULTS_F64_INIT, f64, true, 15, 8, SWIFTDPO_REVERSE_KL,
                  "mixture_f64_by_response");
-  DEFINE_MIXTURE(f64, SWIFTDPO_PAIRS_F64_INIT, SWIFTDPO_PAIR_RESULTS_F64_INIT, 0, 15, SWIFTDPO_JS_DIVERGENCE,
+  DEFINE_MIXTURE(f64, SWIFTDPO_PAIRS_F64_INIT, SWIFTDPO_PAIR_RESULTS_F64_INIT, f64, true, 0, 15, SWIFTDPO_JS_DIVERGENCE,
                  "mixture_f64_js");
-  DEFINE_MIXTURE(f64, SWIFTDPO_PAIRS_F64_INIT, SWIFTDPO_PAIR_RESULTS_F64_INIT, 0, 1, SWIFTDPO_ALPHA_DIVERGENCE,
-                 "mixture_f64_alpha");
+  DEFINE_MIXTURE(f64, SWIFTDPO_PAIRS_F64_INIT, SWIFTDPO_PAIR_RESULTS_F64_INIT, f64, true, 0, 1,
+                 SWIFTDPO_ALPHA_DIVERGENCE, "mixture_f64_alpha");
+  DEFINE_MIXTURE(f32, SWIFTDPO_PAIRS_F32_INIT, SWIFTDPO_PAIR_RESULTS_F32_INIT, certain_f32, false, 23, 2,
+                 SWIFTDPO_REVERSE_KL, "orpo_f32");
+  DEFINE_MIXTURE(f64, SWIFTDPO_PAIRS_F64_INIT, SWIFTDPO_PAIR_RESULTS_F64_INIT, certain_f64, false, 23, 2,
+                 SWIFTDPO_REVERSE_KL, "orpo_f64");
 #undef DEFINE_MIXTURE
 }
 

@@ -33,8 +33,7 @@ func jet(of loss: PairwiseLossType, _ point: PairPoint, _ z: Logistic) -> PairJe
 @inline(__always) private func jet<Loss: PairwiseLoss>(
   _ loss: Loss.Type, _ point: PairPoint, _ z: Logistic
 ) -> PairJet {
-  let (first, second) = loss.points(point)
-  return loss.jet(point, z, OutOfLine.logistic(first), OutOfLine.logistic(second))
+  loss.jet(point, z, OutOfLine.logistic(point.chosen), OutOfLine.logistic(point.rejected))
 }
 
 @inline(__always) private func jet<Loss: GeneralLoss>(

@@ -67,6 +67,30 @@ private struct TermResult {
   var tieStrength: F64x8
   /// sigma(-z)
   var complement: F64x8
+
+  @_optimize(size) @inline(never) mutating func add(_ other: UnsafePointer<TermResult>) {
+    let theirs = UnsafeRawPointer(other).assumingMemoryBound(to: F64x8.self)
+    forEachNumber(from: 0, to: 8) { index, number in number = number.saturatingSum(theirs[index]) }
+  }
+
+  /// What is not about log-probabilities: derivatives by beta, margin, z twice, and the strength of ties.
+  @_optimize(size) @inline(never) mutating func scaleParameters(by share: F64x8) {
+    forEachNumber(from: 3, to: 7) { _, number in number = number.weighted(by: share) }
+  }
+
+  /// One after another: there is little code for it then.
+  @inline(__always) private mutating func forEachNumber(
+    from first: Int, to end: Int, _ body: (Int, inout F64x8) -> Void
+  ) {
+    withUnsafeMutableBytes(of: &self) { bytes in
+      let numbers = bytes.baseAddress!.assumingMemoryBound(to: F64x8.self)
+      var index = first
+      while index < end {
+        body(index, &numbers[index])
+        index += 1
+      }
+    }
+  }
 }
 
 @inline(never)
@@ -173,30 +197,35 @@ private func evaluate(_ job: UnsafePointer<PairwiseJob>, _ term: LossTerm, _ pla
       lane += 1
     }
   }
+  // A target beyond the largest double stays finite, so that an infinite z has a distance from it.
+  var target = DoubleDouble.product(gap, F64x8(repeating: job.pointee.rewardScale))
+  target.high = target.high.atLeast(-.greatestFiniteMagnitude).atMost(.greatestFiniteMagnitude)
   let point = PairPoint(
     z: z, chosen: u, rejected: v, beta: beta, margin: margin, p: p, q: q,
-    target: DoubleDouble.product(gap, F64x8(repeating: job.pointee.rewardScale)), tied: tied .!= 0,
+    target: target, tied: tied .!= 0,
     parameters: job.pointee.parameters)
   let logistic = single ? OutOfLine.logistic(single: z.high) : OutOfLine.logistic(z)
   let jet = jet(of: term.loss, point, logistic)
 
   let share = weight * job.pointee.scale
   // By the margin, half of what moves u and v apart; by beta, through z = u - v where that is all, or through u and v.
-  let apart = 0.5 * (jet.chosen - jet.rejected)
+  let apart = 0.5 * OutOfLine.sum(jet.chosen, -jet.rejected)
   let throughZ = 4 * scores.quarterDifference.high.weighted(by: apart)
   let throughBoth =
     4
-    * (scores.chosen.quarter.high.weighted(by: jet.chosen) + scores.rejected.quarter.high.weighted(by: jet.rejected))
-  let byBeta = jet.beta ?? throughZ.selected(jet.chosen .== -jet.rejected, else: throughBoth)
-  return TermResult(
+    * OutOfLine.sum(
+      scores.chosen.quarter.high.weighted(by: jet.chosen), scores.rejected.quarter.high.weighted(by: jet.rejected))
+  var result = TermResult(
     value: jet.value.weighted(by: weight),
-    chosen: (jet.chosen * (factor * share)).weighted(by: scores.chosen.slope),
-    rejected: (jet.rejected * (factor * share)).weighted(by: scores.rejected.slope),
-    beta: byBeta.weighted(by: share),
-    margin: -apart * share,
-    curvature: jet.curvature.weighted(by: share),
-    tieStrength: jet.tieStrength * share,
+    chosen: jet.chosen.weighted(by: factor * share).weighted(by: scores.chosen.slope),
+    rejected: jet.rejected.weighted(by: factor * share).weighted(by: scores.rejected.slope),
+    beta: jet.beta ?? throughZ.selected(jet.chosen .== -jet.rejected, else: throughBoth),
+    margin: -apart,
+    curvature: jet.curvature,
+    tieStrength: jet.tieStrength,
     complement: logistic.complement)
+  result.scaleParameters(by: share)
+  return result
 }
 
 @inline(never)
@@ -219,32 +248,26 @@ private func block(
     let term = job.pointee.terms[index]
     if term.loss == .sft {
       let logps = load(type, job.pointee.sftLogps ?? job.pointee.policyChosen, own, nil, otherwise: 0)
-      let weight = load(type, job.pointee.weights, own, nil, otherwise: 1) * term.weight * job.pointee.sftShare
-      total.value -= logps.weighted(by: weight)
+      let weight = (load(type, job.pointee.weights, own, nil, otherwise: 1) * term.weight)
+        .weighted(by: F64x8(repeating: job.pointee.sftShare))
+      total.value = OutOfLine.sum(total.value, -logps.weighted(by: weight))
       let share = weight * scale
-      if job.pointee.sftLogps == nil { total.chosen -= share } else { bySFT -= share }
+      if job.pointee.sftLogps == nil { total.chosen = OutOfLine.sum(total.chosen, -share) } else { bySFT -= share }
     } else {
-      let result = evaluate(job, term, own.policies(of: term.loss, in: job))
-      total.value += result.value
-      total.chosen += result.chosen
-      total.beta += result.beta
-      total.margin += result.margin
-      total.curvature += result.curvature
-      total.tieStrength += result.tieStrength
-      if index == 0 { total.complement = result.complement }
+      var result = evaluate(job, term, own.policies(of: term.loss, in: job))
       // What belongs to a partner's loss is evaluated from there, so that nothing is scattered.
-      var rejected = result.rejected
-      if term.loss == .aotUnpaired { rejected = evaluate(job, term, own.rejectedResponses(in: job)).rejected }
-      total.rejected += rejected
+      if term.loss == .aotUnpaired { result.rejected = evaluate(job, term, own.rejectedResponses(in: job)).rejected }
+      if index > 0 { result.complement = zero }
+      total.add(&result)
       if term.loss == .aot {
         if job.pointee.gradRefChosen != nil || job.pointee.gradRefRejected != nil {
           let there = evaluate(job, term, own.references(in: job))
-          byRefChosen -= there.chosen
-          byRefRejected -= there.rejected
+          byRefChosen = OutOfLine.sum(byRefChosen, -there.chosen)
+          byRefRejected = OutOfLine.sum(byRefRejected, -there.rejected)
         }
       } else {
-        byRefChosen -= result.chosen
-        byRefRejected -= rejected
+        byRefChosen = OutOfLine.sum(byRefChosen, -result.chosen)
+        byRefRejected = OutOfLine.sum(byRefRejected, -result.rejected)
       }
     }
     index += 1
@@ -285,7 +308,7 @@ private func rewards(
   if let array = job.pointee.rejectedRewards { type.store(rejectedReward, array, own.start, count: count) }
 
   if !job.pointee.wantsMetrics { return }
-  let lead = difference(chosen, rejected).high
+  let lead = OutOfLine.difference(chosen, rejected).high
   var lane = 0
   while lane < count {
     if lead[lane] > 0 { sums.pointee.correct &+= 1 }
@@ -301,7 +324,7 @@ private func rewards(
   func addKL(_ ratio: F64x8, _ first: Int) {
     add(ratio, &sums.pointee.kl[first])
     add(0.5 * ratio * ratio, &sums.pointee.kl[first + 1])
-    add((OutOfLine.expm1(-ratio) + ratio).atLeast(0), &sums.pointee.kl[first + 2])
+    add(OutOfLine.sum(OutOfLine.expm1(-ratio), ratio).atLeast(0), &sums.pointee.kl[first + 2])
   }
   addKL(chosen.high * 4, 0)
   addKL(rejected.high * 4, 3)

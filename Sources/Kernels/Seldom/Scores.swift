@@ -11,19 +11,19 @@ struct PairScores {
   init(
     _ term: LossTerm, chosen: DoubleDouble, rejected: DoubleDouble, tokens chosenTokens: F64x8, _ rejectedTokens: F64x8
   ) {
-    let a = term.meanLogRatio ? quotient(chosen, chosenTokens) : chosen
-    let b = term.meanLogRatio ? quotient(rejected, rejectedTokens) : rejected
+    let a = term.meanLogRatio ? OutOfLine.quotient(chosen, chosenTokens) : chosen
+    let b = term.meanLogRatio ? OutOfLine.quotient(rejected, rejectedTokens) : rejected
     self.chosen = score(term, a, chosenTokens)
     self.rejected = score(term, b, rejectedTokens)
     if term.score == .power && !term.meanScore {
       quarterDifference = powerScoreDifference(quarter: a, b, term.gain, OutOfLine.self)
       return
     }
-    quarterDifference = difference(self.chosen.quarter, self.rejected.quarter)
+    quarterDifference = OutOfLine.difference(self.chosen.quarter, self.rejected.quarter)
     if term.score == .power {
       // Where both are infinite, the larger exponent decides.
       let ratio = OutOfLine.log(rejectedTokens / chosenTokens)
-      let lead = (difference(a, b).high * 4).fma(F64x8(repeating: term.gain), ratio)
+      let lead = (OutOfLine.difference(a, b).high * 4).fma(F64x8(repeating: term.gain), ratio)
       let zero = F64x8(repeating: 0)
       let limit = zero.selected(lead .== 0, else: lead * .infinity) * term.gain
       let undecided = quarterDifference.high .!= quarterDifference.high
@@ -35,11 +35,7 @@ struct PairScores {
 @inline(never)
 private func score(_ term: LossTerm, _ quarter: DoubleDouble, _ tokens: F64x8) -> Score {
   var score = term.score.score(quarter: quarter, gain: term.gain, OutOfLine.self)
-  if term.meanScore { score.quarter = quotient(score.quarter, tokens) }
+  if term.meanScore { score.quarter = OutOfLine.quotient(score.quarter, tokens) }
   if term.meanScore || term.meanLogRatio { score.slope /= tokens }
   return score
 }
-
-@inline(never) private func quotient(_ x: DoubleDouble, _ y: F64x8) -> DoubleDouble { x / y }
-
-@inline(never) func difference(_ x: DoubleDouble, _ y: DoubleDouble) -> DoubleDouble { x - y }

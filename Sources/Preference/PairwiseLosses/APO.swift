@@ -5,8 +5,8 @@ import Elementary
 /// APO-zero: sigma(-u) + sigma(v), which raises the chosen response and lowers the other.
 public enum APOZeroLoss: PairwiseLoss {
   @_transparent public static func jet(_ point: PairPoint, _: Logistic, _ u: Logistic, _ v: Logistic) -> PairJet {
-    let slopeU = u.sigmoid * u.complement
-    let slopeV = v.sigmoid * v.complement
+    let slopeU = u.steepness
+    let slopeV = v.steepness
     let bendU = slopeU * (u.complement - u.sigmoid)
     let bendV = slopeV * (v.complement - v.sigmoid)
     let sure = point.p - point.q
@@ -21,9 +21,9 @@ public enum APOZeroLoss: PairwiseLoss {
 /// APO-down: sigma(u) + sigma(-z), which lowers both responses, the rejected one further.
 public enum APODownLoss: PairwiseLoss {
   @_transparent public static func jet(_ point: PairPoint, _ z: Logistic, _ u: Logistic, _ v: Logistic) -> PairJet {
-    let slopeZ = (point.p - point.q) * (z.sigmoid * z.complement)
-    let slopeU = point.p * (u.sigmoid * u.complement)
-    let slopeV = point.q * (v.sigmoid * v.complement)
+    let slopeZ = (point.p - point.q) * z.steepness
+    let slopeU = point.p * u.steepness
+    let slopeV = point.q * v.steepness
     return PairJet(
       value: point.p * (u.sigmoid + z.complement) + point.q * (v.sigmoid + z.sigmoid),
       chosen: slopeU - slopeZ,

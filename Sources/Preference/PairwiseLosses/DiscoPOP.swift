@@ -22,12 +22,15 @@ public enum DiscoPOPLoss: SureLoss {
     let exponent = growth.selected(growth.high .== growth.high, else: limit).selected(negative, else: -point.z)
     let e = functions.exp(exponent) * c.selected(negative, else: m)
 
-    let rate = c / tau
+    // Slopes of a blend as steep as can be: so small a tau would leave 0 times an infinity.
+    let width = tau.atLeast(0x1p-500)
+    let rate = c / width
     let softplus = z.negativeSoftplus.atMost(0x1p1000)
-    let slope = e.weighted(by: rate - 1) - c * (m / tau * softplus + z.complement)
+    let rise = m / width * softplus
+    let slope = e.weighted(by: rate - 1) - c * (rise + z.complement)
     // By z, m has the slope c m / tau.
-    let bend = rate.fma((c - m) / tau - 2, 1)
-    let others = m / tau * ((m - c) / tau * softplus + 2 * z.complement) + z.sigmoid * z.complement
+    let bend = rate.fma((c - m) / width - 2, 1)
+    let others = rise * ((m - c) / width) + 2 * (m / width) * z.complement + z.steepness
     return PairJet(
       value: z.negativeSoftplus.weighted(by: c) + e, slope: slope, curvature: e.weighted(by: bend) + c * others)
   }

@@ -4,29 +4,27 @@ import Elementary
 
 /// KL(sigma(z) || sigma(t)) = sigma(z) (log sigma(z) - log sigma(t)) + sigma(-z) (log sigma(-z) - log sigma(-t)): the
 /// reward-aware loss with forward KL (Nvidia 2024, Nemotron-4; Sun et al. 2025).
-public enum RewardForwardKLLoss: PairwiseLoss {
-  @_transparent public static func points(_ point: PairPoint) -> (DoubleDouble, DoubleDouble) {
-    (point.target, point.target)
-  }
-
-  @_transparent public static func jet(_ point: PairPoint, _ z: Logistic, _ t: Logistic, _: Logistic) -> PairJet {
-    modelSeekingKL(point.z, z, target: point.target, t.softplus, t.negativeSoftplus)
+public enum RewardForwardKLLoss: GeneralLoss {
+  @_transparent public static func jet<Functions: ElementaryFunctions>(
+    _ point: PairPoint, _ z: Logistic, _: Functions.Type
+  ) -> PairJet {
+    let t = Functions.logistic(point.target)
+    return modelSeekingKL(point.z, z, target: point.target, t.softplus, t.negativeSoftplus, Functions.self)
   }
 }
 
 /// KL(sigma(t) || sigma(z)): the same with backward KL; DPO with soft labels sigma(t), but for a constant.
-public enum RewardBackwardKLLoss: PairwiseLoss {
-  @_transparent public static func points(_ point: PairPoint) -> (DoubleDouble, DoubleDouble) {
-    (point.target, point.target)
-  }
-
-  @_transparent public static func jet(_ point: PairPoint, _ z: Logistic, _ t: Logistic, _: Logistic) -> PairJet {
-    PairJet(
+public enum RewardBackwardKLLoss: GeneralLoss {
+  @_transparent public static func jet<Functions: ElementaryFunctions>(
+    _ point: PairPoint, _ z: Logistic, _: Functions.Type
+  ) -> PairJet {
+    let t = Functions.logistic(point.target)
+    return PairJet(
       value: expected(
         t.sigmoid, z.negativeSoftplus - t.negativeSoftplus, t.complement, z.softplus - t.softplus
       ).atLeast(0),
       slope: t.complement * z.sigmoid - t.sigmoid * z.complement,
-      curvature: z.sigmoid * z.complement)
+      curvature: z.steepness)
   }
 }
 
@@ -38,21 +36,26 @@ public enum EXOLoss: GeneralLoss {
     let negativeLogP = -log(ofShare: point.p, complement: point.q, Functions.log(point.p))
     let negativeLogQ = -log(ofShare: point.q, complement: point.p, Functions.log(point.q))
     return modelSeekingKL(
-      point.z, z, target: DoubleDouble.difference(negativeLogQ, negativeLogP), negativeLogQ, negativeLogP)
+      point.z, z, target: DoubleDouble.difference(negativeLogQ, negativeLogP), negativeLogQ, negativeLogP,
+      Functions.self)
   }
 }
 
 /// KL(sigma(z) || sigma(t)), given t, -log sigma(-t) and -log sigma(t). By z: sigma'(z) (z - t), which vanishes far away
-/// on either side.
-@_transparent public func modelSeekingKL(
-  _ point: DoubleDouble, _ z: Logistic, target: DoubleDouble, _ softplus: F64x8, _ negativeSoftplus: F64x8
+/// on either side. Where sigma' is no normal number, it is taken as two equal factors.
+@inline(never) public func modelSeekingKL<Functions: ElementaryFunctions>(
+  _ point: DoubleDouble, _ z: Logistic, target: DoubleDouble, _ softplus: F64x8, _ negativeSoftplus: F64x8,
+  _: Functions.Type
 ) -> PairJet {
-  let weight = z.sigmoid * z.complement
-  let slope = (point - target).high.weighted(by: weight)
+  let distance = (point - target).high
+  let root = Functions.exp(DoubleDouble(point.high.magnitude * -0.5))
+  let isFar = point.high.magnitude .> 700
+  let factor = root.selected(isFar, else: z.steepness)
+  let slope = distance.weighted(by: factor).weighted(by: root.selected(isFar, else: F64x8(repeating: 1)))
   return PairJet(
     value: expected(
       z.sigmoid, negativeSoftplus - z.negativeSoftplus, z.complement, softplus - z.softplus
     ).atLeast(0),
     slope: slope,
-    curvature: slope * (z.complement - z.sigmoid) + weight)
+    curvature: slope.weighted(by: z.complement - z.sigmoid) + z.steepness)
 }

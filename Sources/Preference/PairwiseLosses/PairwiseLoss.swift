@@ -85,16 +85,9 @@ public struct PairJet {
   }
 }
 
-/// A loss that needs the logistic function at z and at two more points; by default at u and v.
+/// A loss that needs the logistic function at z, u and v.
 public protocol PairwiseLoss {
-  static func points(_ point: PairPoint) -> (DoubleDouble, DoubleDouble)
-  static func jet(_ point: PairPoint, _ z: Logistic, _ first: Logistic, _ second: Logistic) -> PairJet
-}
-
-extension PairwiseLoss {
-  @_transparent public static func points(_ point: PairPoint) -> (DoubleDouble, DoubleDouble) {
-    (point.chosen, point.rejected)
-  }
+  static func jet(_ point: PairPoint, _ z: Logistic, _ u: Logistic, _ v: Logistic) -> PairJet
 }
 
 /// A loss that needs the logistic function at z alone, or not at all.

@@ -10,7 +10,7 @@ public enum NCALoss: PairwiseLoss {
       value: better + 0.5 * u.softplus + 0.5 * v.softplus,
       chosen: 0.5 * u.sigmoid - point.p * u.complement,
       rejected: 0.5 * v.sigmoid - point.q * v.complement,
-      curvature: 0.25 * ((point.p + 0.5) * u.sigmoid * u.complement + (point.q + 0.5) * v.sigmoid * v.complement))
+      curvature: 0.25 * ((point.p + 0.5) * u.steepness + (point.q + 0.5) * v.steepness))
   }
 }
 
@@ -21,6 +21,6 @@ public enum BCOPairLoss: PairwiseLoss {
       value: expected(point.p, u.negativeSoftplus + v.softplus, point.q, v.negativeSoftplus + u.softplus),
       chosen: point.q * u.sigmoid - point.p * u.complement,
       rejected: point.p * v.sigmoid - point.q * v.complement,
-      curvature: 0.25 * (u.sigmoid * u.complement + v.sigmoid * v.complement))
+      curvature: 0.25 * (u.steepness + v.steepness))
   }
 }

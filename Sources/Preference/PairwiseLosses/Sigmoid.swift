@@ -4,7 +4,7 @@ import Elementary
 public enum SigmoidLoss: MarginLoss {
   @_transparent public static func jet(_ point: PairPoint, _ z: Logistic) -> PairJet {
     let jet = bernoulliCrossEntropy(point.z, z, p: point.p, q: point.q)
-    return PairJet(value: jet.value, slope: jet.slope, curvature: z.sigmoid * z.complement)
+    return PairJet(value: jet.value, slope: jet.slope, curvature: z.steepness)
   }
 }
 
@@ -18,7 +18,7 @@ public enum RobustLoss: MarginLoss {
     let e = point.parameters.flipRate
     let scale = 1 - 2 * e
     let jet = bernoulliCrossEntropy(point.z, z, p: (point.p - e) / scale, q: (point.q - e) / scale)
-    return PairJet(value: jet.value, slope: jet.slope, curvature: z.sigmoid * z.complement)
+    return PairJet(value: jet.value, slope: jet.slope, curvature: z.steepness)
   }
 }
 
@@ -27,9 +27,9 @@ public enum RobustLoss: MarginLoss {
 public enum OddsRatioLoss: MarginLoss {
   @_transparent public static func jet(_ point: PairPoint, _ z: Logistic) -> PairJet {
     let jet = bernoulliCrossEntropy(point.z, z, p: point.p, q: point.q)
-    let curvature = z.sigmoid * z.complement
     var result = PairJet(
-      value: jet.value.weighted(by: point.beta), slope: jet.slope * point.beta, curvature: curvature * point.beta)
+      value: jet.value.weighted(by: point.beta), slope: jet.slope * point.beta,
+      curvature: z.steepness * point.beta)
     result.beta = jet.value
     return result
   }

@@ -4,18 +4,18 @@ import Elementary
 // arXiv:2409.17431). The probabilities of win, loss and tie sum to 1.
 
 /// Rao-Kupper with nu > 1, A = log nu: a win costs softplus(A - z), a tie softplus(A - z) + softplus(A + z) - log(nu^2 - 1).
-public enum RaoKupperLoss: PairwiseLoss {
-  @_transparent public static func points(_ point: PairPoint) -> (DoubleDouble, DoubleDouble) {
+public enum RaoKupperLoss: GeneralLoss {
+  @_transparent public static func jet<Functions: ElementaryFunctions>(
+    _ point: PairPoint, _: Logistic, _: Functions.Type
+  ) -> PairJet {
     let threshold = DoubleDouble(
       high: F64x8(repeating: point.parameters.logTieStrength), low: F64x8(repeating: point.parameters.logTieStrengthLow)
     )
-    return (threshold - point.z, threshold + point.z)
-  }
-
-  @_transparent public static func jet(_ point: PairPoint, _: Logistic, _ win: Logistic, _ loss: Logistic) -> PairJet {
+    let win = Functions.logistic(threshold - point.z)
+    let loss = Functions.logistic(threshold + point.z)
     let nu = point.parameters.tieStrength
-    let bendWin = win.sigmoid * win.complement
-    let bendLoss = loss.sigmoid * loss.complement
+    let bendWin = win.steepness
+    let bendLoss = loss.steepness
     let decided = PairJet(
       value: expected(point.p, win.softplus, point.q, loss.softplus),
       slope: point.q * loss.sigmoid - point.p * win.sigmoid,
@@ -27,7 +27,7 @@ public enum RaoKupperLoss: PairwiseLoss {
     var jet = tied.selected(point.tied, else: decided)
     // By nu = e^A, which also stands in the constant.
     let byThreshold = point.p * win.sigmoid + point.q * loss.sigmoid
-    let byThresholdTied = win.sigmoid + loss.sigmoid - 2 * nu * nu / ((nu - 1) * (nu + 1))
+    let byThresholdTied = win.sigmoid + loss.sigmoid - 2 * (nu / (nu - 1)) * (nu / (nu + 1))
     jet.tieStrength = byThresholdTied.selected(point.tied, else: byThreshold) / nu
     return jet
   }

@@ -63,10 +63,10 @@ def test_definition(name, dtype):
         losses, gradient, rewards, by_beta, by_baseline = definition(
             name, policy, reference, desirable, beta, baseline, weights, (1.5, 0.5)
         )
-        assert_ulps(out.losses, losses, ulps=6, name="losses")
-        assert_ulps(out.grad_policy_logps, gradient, ulps=8, name="gradient")
+        assert_ulps(out.losses, losses, name="losses")
+        assert_ulps(out.grad_policy_logps, gradient, name="gradient")
         assert_ulps(out.rewards, rewards, name="rewards")
-        assert_ulps(out.grad_beta, by_beta, ulps=8, name="grad_beta")
+        assert_ulps(out.grad_beta, by_beta, name="grad_beta")
         assert out.loss == pytest.approx(float(sum(losses)), rel=1e-14)
         # float32 results are rounded, their sums are not
         assert out.grad_baseline == pytest.approx(float(by_baseline), rel=1e-12, abs=1e-12)
