@@ -204,7 +204,8 @@ typedef enum swiftdpo_nonfinite {
  * term: in ROBUST, EXO_PAIR, the RPO_ losses, gradients of losses in u and v, everything for 0 < p < 1, and tied pairs.
  * f32: the double rounded; SIGMOID's double is within 2^-33 of the exact value, so that its results are within 0.51 ulp,
  * and its reduced loss within 2^-33. Second derivatives are for preconditioning: they carry a few roundings more. A slope
- * below the least normal number, as s(-z) beyond z = 708, has a denormal's digits, and so has its product by grad_betas.
+ * below the least normal number, as s(-z) beyond z = 708, has a denormal's digits, and so has its product in grad_betas,
+ * or that of a log-ratio so small.
  * What exceeds the type is an infinity of the right sign. No finite input gives NaN: of infinite terms of opposite sign,
  * in the sum over losses, over pairs, or in a derivative of an infinite loss, the first stands.
  */
@@ -509,7 +510,7 @@ swiftdpo_status swiftdpo_dpo_loss_f64(const swiftdpo_pairs_f64 *pairs, const swi
  * in [0, inf). KTO's baseline is an estimate of KL(pi || ref), from swiftdpo_kto_baseline; BCO's is the running mean of
  * rewards, from swiftdpo_bco_delta. Neither has a part in the gradient by the policy. A class without responses
  * contributes nothing. Accuracy (f64): losses, rewards and gradients by the policy and by beta, 4 ulp, unless s(-y)
- * is below the least normal number. No finite input gives NaN: of infinite terms of opposite sign in a sum, the first stands.
+ * or a is below the least normal number. No finite input gives NaN: of infinite terms of opposite sign in a sum, the first stands.
  */
 
 typedef enum swiftdpo_unpaired_loss_type {
