@@ -1200,7 +1200,8 @@ swiftdpo_status swiftdpo_sequence_logps_f16(const swiftdpo_logits_half *logits, 
  *   grad_logits[t, v]  = that * logit_scale * (1 - tanh(logits / c)^2)
  *
  * and 0 in every row that scores no label that counts. An impossible label gives g * w * (1 - 0) at the label.
- * For f32, bf16 and f16 logits without a softcap, probabilities below 2^-124 may be taken for 0.
+ * For f32, bf16 and f16 logits without a softcap, probabilities below 2^-124 may be taken for 0. Gradients in bf16 and
+ * f16 are rounded once, from values within 1e-5 of themselves.
  *
  * @param grad_logps      [B]: d loss / d logps. Required.
  * @param log_normalizers [rows] from the forward call over the same logits and options, or NULL: then each row is read

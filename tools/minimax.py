@@ -61,6 +61,11 @@ def exp2_tail(f):
     return mp.fsum(mp.log(2) ** (k + 2) * f**k / mp.factorial(k + 2) for k in range(40))
 
 
+def exp2_line(f):
+    """(2^f - 1) / f: with 2^0 exactly 1"""
+    return mp.fsum(mp.log(2) ** (k + 1) * f**k / mp.factorial(k + 1) for k in range(40))
+
+
 def log_tail(z):
     """(2 atanh(s) - 2 s) / (s z) at z = s^2: the odd series of log((1 + s) / (1 - s)) after its first term"""
     return mp.fsum(2 * z**k / (2 * k + 3) for k in range(40))
@@ -92,6 +97,20 @@ TABLES = {
         exp2_tail,
         lambda f: f**2 * 2**-f + mp.mpf(10) ** -30,
         4,
+        -HALF,
+        HALF,
+    ),
+    "exp, f32, for sums over 16 bits: (2^f - 1) / f": (
+        exp2_line,
+        lambda f: abs(f) * 2**-f + mp.mpf(10) ** -30,
+        4,
+        -HALF,
+        HALF,
+    ),
+    "exp, f32, for results of 16 bits: (2^f - 1) / f": (
+        exp2_line,
+        lambda f: abs(f) * 2**-f + mp.mpf(10) ** -30,
+        3,
         -HALF,
         HALF,
     ),

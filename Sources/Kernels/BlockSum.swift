@@ -40,7 +40,7 @@ func sumBlock(
       let turn = index < whole ? index >> 4 & 3 : 0
       let logits = exponential.bounded(type.logits16(row, start + index, length - index))
       tops[turn & 1] = tops[turn & 1].raised(to: logits)
-      sums[turn] += exponential.value(logits)
+      sums[turn] += exponential.value(logits, type.sumPrecision)
       index &+= 16
     }
     return BlockSum(sum: (sums[0] + sums[1]) + (sums[2] + sums[3]), top: tops[0].raised(to: tops[1]).largest)
@@ -83,16 +83,16 @@ func sumBlock(
       let z = exponential.bounded(type.load16(row, start + index + 48))
       top = top.raised(to: w).raised(to: y)
       otherTop = otherTop.raised(to: x).raised(to: z)
-      a += exponential.value(w)
-      b += exponential.value(x)
-      c += exponential.value(y)
-      d += exponential.value(z)
+      a += exponential.value(w, type.sumPrecision)
+      b += exponential.value(x, type.sumPrecision)
+      c += exponential.value(y, type.sumPrecision)
+      d += exponential.value(z, type.sumPrecision)
       index &+= 64
     }
     while index < length {
       let logits = exponential.bounded(type.logits16(row, start + index, length - index))
       top = top.raised(to: logits)
-      a += exponential.value(logits)
+      a += exponential.value(logits, type.sumPrecision)
       index &+= 16
     }
     return BlockSum(sum: (a + b) + (c + d), top: top.raised(to: otherTop).largest)

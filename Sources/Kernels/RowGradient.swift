@@ -49,7 +49,7 @@ private struct SoftmaxInSingle {
 @inline(__always)
 private func gradientInSingle(_ type: ElementType, _ softmax: SoftmaxInSingle, _ row: GradientRow) {
   @inline(__always) func gradient(_ logits: F32x16) -> F32x16 {
-    softmax.exponential.exactValue(logits) * softmax.factor
+    softmax.exponential.exactValue(logits, type.resultPrecision) * softmax.factor
   }
   var index = 0
   #if !KERNELS_COMPACT

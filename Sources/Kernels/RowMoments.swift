@@ -34,7 +34,7 @@ struct RowMoments {
       var weight = square
       while index < end {
         let logits = form.type.logits16(row, start + index, length - index)
-        let e = exponential.exactValue(logits)
+        let e = exponential.exactValue(logits, form.type.sumPrecision)
         square = e.fma(e, square)
         // An entry of probability 0 adds 0, however far below.
         weight = e.fma((logits - centre).replacing(with: 0, where: e .== 0), weight)

@@ -51,7 +51,8 @@ struct LargestTerm {
   init(_ form: LogitsForm, _ largest: Float, exponent: Int32) {
     logit = Double(largest) * form.scale
     approximate = Double(
-      RowExponential(scale: form.scale, exponent: exponent).exactValue(F32x16(repeating: largest))[0])
+      RowExponential(scale: form.scale, exponent: exponent)
+        .exactValue(F32x16(repeating: largest), form.type.sumPrecision)[0])
     factor = exp(F64x8(repeating: Double(exponent) * ln2 - logit))[0]
   }
 

@@ -2,12 +2,16 @@ import Elementary
 
 // The elementary functions over arrays, for the exhaustive test alone: the library does not export them.
 
+/// Results of one precision after those of another, `count` each: single, sum, half.
 @_cdecl("probe_exp_f32")
 public func probeExpF32(_ count: Int, _ x: UnsafePointer<Float>, _ y: UnsafeMutablePointer<Float>) {
   let exponential = RowExponential(scale: 1, exponent: 0)
   for start in stride(from: 0, to: count, by: 16) {
     let values = UnsafeRawPointer(x + start).loadUnaligned(as: F32x16.self)
-    UnsafeMutableRawPointer(y + start).storeBytes(of: exponential.exactValue(values), as: F32x16.self)
+    let results = UnsafeMutableRawPointer(y + start)
+    results.storeBytes(of: exponential.exactValue(values, .single), as: F32x16.self)
+    results.storeBytes(of: exponential.exactValue(values, .sum), toByteOffset: 4 * count, as: F32x16.self)
+    results.storeBytes(of: exponential.exactValue(values, .half), toByteOffset: 8 * count, as: F32x16.self)
   }
 }
 
