@@ -182,7 +182,7 @@ def run(quick: bool) -> Figure:
         for rows, vocab in shapes:
             contestants = {who: Contestant(*made) for who, made in taking_part(CONTESTANTS, quick).items()}
             size = {"rows": rows, "vocab": vocab, "threads": threads}
-            times = take_turns(contestants, size, rounds=3 if quick else 9, seconds=25)
+            times = take_turns(contestants, size, rounds=3 if quick else 9, seconds=20)
             left_out |= stop(contestants)
             memory = [times.pop(("memory", name)) for name in ("read", "read + write")]
             for what, limit in limits(*memory).items():

@@ -46,14 +46,6 @@ public struct LogRatio {
     (quarter.high - other.quarter.high) * beta * 4
   }
 
-  /// Where this ratio is not the smaller one. False for NaN.
-  @_transparent public func isAtLeast(_ other: LogRatio) -> SIMDMask<F64x8.MaskStorage> {
-    // The halves are normalised: where the high ones are equal, the low ones decide.
-    let high = quarter.high - other.quarter.high
-    let low = quarter.low - other.quarter.low
-    return low.selected(high .== 0, else: high) .>= 0
-  }
-
   /// The first lane's, in all lanes.
   @_transparent public var inFirstLane: LogRatio {
     LogRatio(

@@ -5,8 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
 
@@ -49,15 +47,3 @@ def test_the_python_loop(tmp_path: Path) -> None:
     script = tmp_path / "loop.py"
     script.write_text(code("From Python", "python"))
     assert run([sys.executable, str(script)], tmp_path) == code("From Python", "text")
-
-
-def test_every_make_command_exists() -> None:
-    targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"(?:^ {4}|`|^)make ([a-z-]+)", README, re.MULTILINE))
-    assert {"demo", "demo-rankings", "library", "test"} <= named
-    assert named <= targets
-
-
-@pytest.mark.parametrize("target", re.findall(r"\]\((?!https?:)([^)#]+)\)", README))
-def test_links_lead_somewhere(target: str) -> None:
-    assert (ROOT / target).exists()
