@@ -128,10 +128,8 @@ class _Head:
                 return torch.mm(hidden, self.weight.T, out=logits)
             return torch.addmm(self.bias, hidden, self.weight.T, out=logits)
         hidden = hidden.float()
-        step = max(1, (16 << 20) // (4 * max(1, hidden.shape[1])))
-        for start in range(0, len(self.weight), step):
-            columns = slice(start, start + step)
-            torch.mm(hidden, self.weight[columns].float().T, out=logits[:, columns])
+        for entries in self._tiles():
+            torch.mm(hidden, self.weight[entries].float().T, out=logits[:, entries])
         return logits if self.bias is None else logits.add_(self.bias)
 
     def _given(self, rows: int) -> Any:
@@ -148,10 +146,28 @@ class _Head:
         """The log-probability of each row's label, and each row's log-normalizer."""
         given = self._given(len(rows.labels))
         arrays = _core.sequence_logps(logits, lend(rows.labels), given, False)  # type: ignore[arg-type]
-        return torch.from_numpy(arrays[0]), torch.from_numpy(arrays[3])
+        logps, normalizers = torch.from_numpy(arrays[0]), torch.from_numpy(arrays[3])
+        if logits.dtype is torch.float32:
+            return logps, normalizers
+        return self._with_labels_unrounded(rows, logits, logps, normalizers)
+
+    def _with_labels_unrounded(
+        self, rows: _Rows, logits: Tensor, logps: Tensor, normalizers: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The same where the label's logit, whose rounding is most of a log-probability's error, has none."""
+        labels = rows.labels
+        exact = (self.hidden[rows.places].float() * self.weight[labels].float()).sum(1).double()
+        if self.bias is not None:
+            exact += self.bias[labels]
+        seen = logits.gather(1, labels[:, None])[:, 0].double()
+        if (cap := self.options.softcap) is not None:
+            exact, seen = (cap * torch.tanh(x / cap) for x in (exact, seen))
+        moved = torch.where(seen.isfinite(), (exact - seen) / self.options.temperature, 0.0)
+        growth = torch.log1p(torch.exp(logps) * torch.expm1(moved))
+        return logps + moved - growth, normalizers + growth
 
     def differentiate(
-        self, rows: _Rows, logits: Tensor, normalizers: Tensor, slopes: Tensor, sums: "_Sums"
+        self, rows: _Rows, logits: Tensor, normalizers: Tensor, slopes: Tensor, sums: "_Sums", is_first: bool
     ) -> None:
         """Adds to the gradients, given d loss / d log-probability of each row. Overwrites the logits."""
         labels: Any = lend(rows.labels)
@@ -166,30 +182,46 @@ class _Head:
             0,
         )
         if sums.bias is not None:
-            sums.bias.add_(logits.sum(0, dtype=torch.float32))
+            total = logits.sum(0, dtype=torch.float32)
+            sums.bias.copy_(total) if is_first else sums.bias.add_(total)
         gradient = logits.to(self.weight.dtype)
         if sums.hidden is not None:
             sums.hidden[rows.places] = gradient @ self.weight
         if sums.weight is not None:
-            if gradient.dtype is torch.float32:
-                sums.weight.addmm_(gradient.T, self.hidden[rows.places])
-            else:
-                sums.weight.add_(gradient.T @ self.hidden[rows.places])
+            hidden = self.hidden[rows.places]
+            if sums.weight.dtype is gradient.dtype:
+                sums.weight.addmm_(gradient.T, hidden, beta=0 if is_first else 1)
+                return
+            for entries in self._tiles():
+                share = gradient[:, entries].T @ hidden
+                if is_first:
+                    sums.weight[entries] = share
+                else:
+                    sums.weight[entries] += share
+
+    def _tiles(self) -> Iterator[slice]:
+        """Entries of the vocabulary whose weights take 16 MiB in single precision."""
+        step = max(1, (4 << 20) // max(1, self.weight.shape[1]))
+        for start in range(0, len(self.weight), step):
+            yield slice(start, start + step)
 
 
 class _Sums(NamedTuple):
-    """Gradients as they add up: in single precision, but for hidden states, whose rows come once each."""
+    """Gradients as they add up: in single precision where there is something to add. Rows of hidden states
+    come once each, and so does all of a weight's where all logits have room."""
 
     hidden: Tensor | None
     weight: Tensor | None
     bias: Tensor | None
 
     @classmethod
-    def zeros(cls, head: _Head, wanted: Any) -> "_Sums":
+    def of(cls, head: _Head, wanted: Any) -> "_Sums":
         return cls(
             torch.zeros_like(head.hidden, memory_format=torch.contiguous_format) if wanted[0] else None,
-            torch.zeros(head.weight.shape, dtype=torch.float32) if wanted[1] else None,
-            torch.zeros(len(head.weight), dtype=torch.float32) if wanted[2] else None,
+            torch.empty(head.weight.shape, dtype=head.weight.dtype if head.fits else torch.float32)
+            if wanted[1]
+            else None,
+            torch.empty(len(head.weight), dtype=torch.float32) if wanted[2] else None,
         )
 
     def times(self, scale: float) -> "_Sums":
@@ -223,12 +255,12 @@ def _score(head: _Head) -> tuple[Tensor, Tensor, Tensor]:
 def _gradients(
     head: _Head, normalizers: Tensor, kept: Tensor | None, grad_logps: Tensor, wanted: Any
 ) -> _Sums:
-    sums = _Sums.zeros(head, wanted)
+    sums = _Sums.of(head, wanted)
     slopes = grad_logps[head.rows.sequences]
-    for part in head.chunks():
+    for number, part in enumerate(head.chunks()):
         rows = head.rows.some(part)
         logits = head.logits(rows) if kept is None else kept
-        head.differentiate(rows, logits, normalizers[part], slopes[part], sums)
+        head.differentiate(rows, logits, normalizers[part], slopes[part], sums, number == 0)
     return sums
 
 
@@ -273,15 +305,15 @@ def _foresee(
     logps = -num_tokens.to(torch.float64)
     slopes = torch.zeros_like(logps)
     normalizers = torch.empty(len(head.rows.places), dtype=torch.float64)
-    sums = _Sums.zeros(head, wanted)
-    for block in blocks:
+    sums = _Sums.of(head, wanted)
+    for number, block in enumerate(blocks):
         rows = head.rows.some(block)
         logits = head.logits(rows)
         token_logps, normalizers[block] = head.score(rows, logits)
         here = torch.unique(rows.sequences)
         logps[here] = _of_sequences(rows, token_logps)[here]
         slopes[here] = slopes_of(logps, num_tokens)[here]
-        head.differentiate(rows, logits, normalizers[block], slopes[rows.sequences], sums)
+        head.differentiate(rows, logits, normalizers[block], slopes[rows.sequences], sums, number == 0)
     return logps, normalizers, _Foreseen(slopes, sums)
 
 

@@ -57,9 +57,10 @@ def fused_linear_logps(
         Bytes for logits; those of one row at least. If all fit, they are kept for the backward pass, and made
         again if not.
     logits_dtype : torch.dtype, optional
-        None: that of `hidden`, as a model's own head has it. A logit of bfloat16 is off by up to 2^-9 of
-        itself, and so is each token's log-probability. torch.float32: halves are multiplied to logits in
-        single precision, at its speed; log-probabilities are then as exact as those of float32.
+        None: that of `hidden`, as a model's own head has it. Each logit of bfloat16 is then off by up to 2^-9
+        of itself, but for the label's, which is multiplied again on its own. torch.float32: halves are
+        multiplied to logits in single precision, at its speed; log-probabilities are then as exact as those
+        of float32.
     others
         As for `swiftdpo.fused_linear_logps`.
     """

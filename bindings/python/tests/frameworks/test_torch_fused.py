@@ -304,13 +304,13 @@ def test_bfloat16_gradients() -> None:
 
 
 def test_bfloat16_with_logits_of_singles() -> None:
-    """Log-probabilities are off by 2^-9 of a logit for each token; with logits in float32, by 1e-6."""
+    """Log-probabilities of 140 tokens are off by 0.05 at most; with logits in float32, by 1e-6 a token."""
     hidden, weight, bias, labels = (x.detach() for x in head((2, 200, 64, 300), 0))
     matrices = hidden.bfloat16(), weight.bfloat16(), bias.bfloat16()
     doubles = [x.double().requires_grad_() for x in matrices]
     logps = exact(*doubles, labels)
     F.softplus(-0.1 * (logps[:2] - logps[2:])).mean().backward()
-    bounds = {None: (2**-9 * 8 * 200, 2**-6), torch.float32: (1e-6 * 200, 2**-7)}
+    bounds = {None: (0.05, 2**-6), torch.float32: (1e-6 * 140, 2**-7)}
     for dtype, (bound, gradient_bound) in bounds.items():
         for size in (300 * 6 * 300, 64 << 20):
             leaves = [x.clone().requires_grad_() for x in matrices]
