@@ -104,20 +104,37 @@ struct RankingBlock {
       step &+= 8
     }
     let elements = UnsafeMutableRawPointer(target).assumingMemoryBound(to: Double.self)
-    for lane in 0..<8 {
-      let count = Int(counts[lane])
-      var step = whole
-      while step < count {
-        let item = place(lane, step)
-        var element = type.load(array, item)
-        if let other { element = element - type.load(other, item) }
-        elements[8 &* step &+ lane] = element
-        step &+= 1
+    // Tile by tile, lest each lane's numbers drive those of the last one out of the cache.
+    while step < steps {
+      let end = endOfTile(step)
+      for lane in 0..<8 {
+        let count = Int(counts[lane])
+        let filled = count < end ? count : end
+        var place = step
+        if type == .f32, let list = list(lane) {
+          let own = array + 4 &* lanes[lane].items
+          let others = other.map { $0 + 4 &* lanes[lane].items }
+          while place < filled {
+            let item = Int(truncatingIfNeeded: list[-place])
+            var element = ElementType.f32.load(own, item)
+            if let others { element = element - ElementType.f32.load(others, item) }
+            elements[8 &* place &+ lane] = element
+            place &+= 1
+          }
+        }
+        while place < filled {
+          let item = self.place(lane, place)
+          var element = type.load(array, item)
+          if let other { element = element - type.load(other, item) }
+          elements[8 &* place &+ lane] = element
+          place &+= 1
+        }
+        while place < end {
+          elements[8 &* place &+ lane] = 0
+          place &+= 1
+        }
       }
-      while step < steps {
-        elements[8 &* step &+ lane] = 0
-        step &+= 1
-      }
+      step = end
     }
   }
 
@@ -151,23 +168,41 @@ struct RankingBlock {
     }
     let elements = UnsafeMutableRawPointer(source).assumingMemoryBound(to: Double.self)
     let isShared = job.pointee.numSharedItems > 0
-    let fringe = step
-    for lane in 0..<8 where mask >> lane & 1 == 1 {
-      let count = Int(counts[lane])
-      let end = count < steps.upperBound ? count : steps.upperBound
-      var step = fringe
-      while step < end {
-        let item = place(lane, step)
-        let sofar = isShared ? type.load(array, item) : 0
-        type.store(sofar + elements[8 &* (step &- steps.lowerBound) &+ lane], array, item)
-        step &+= 1
+    while step < steps.upperBound {
+      let tile = endOfTile(step)
+      let end = tile < steps.upperBound ? tile : steps.upperBound
+      for lane in 0..<8 where mask >> lane & 1 == 1 {
+        let count = Int(counts[lane])
+        let filled = count < end ? count : end
+        var place = step
+        if type == .f32, let list = list(lane) {
+          let own = array + 4 &* lanes[lane].items
+          while place < filled {
+            let element = elements[8 &* (place &- steps.lowerBound) &+ lane]
+            ElementType.f32.store(element, own, Int(truncatingIfNeeded: list[-place]))
+            place &+= 1
+          }
+        }
+        while place < filled {
+          let item = self.place(lane, place)
+          let sofar = isShared ? type.load(array, item) : 0
+          type.store(sofar + elements[8 &* (place &- steps.lowerBound) &+ lane], array, item)
+          place &+= 1
+        }
       }
+      step = end
     }
   }
 
   /// So many steps, a multiple of eight, are runs of neighbours in each lane of the caller's arrays.
   private var wholeTiles: Int {
     order == nil && job.pointee.rankings == nil && job.pointee.type.stride > 2 ? fewest & ~7 : 0
+  }
+
+  /// The caller's list of a lane's items, whose element -j is that of step j.
+  @inline(__always) private func list(_ lane: Int) -> UnsafePointer<Int64>? {
+    guard order == nil, let rankings = job.pointee.rankings else { return nil }
+    return rankings + (lanes[lane].end &- 1)
   }
 
   /// Where the item that a lane has at a step lies in the caller's arrays.
