@@ -34,9 +34,17 @@ static int refuse_type(const operand *argument, PyArrayObject *array, const char
   return -1;
 }
 
+static const char *const element_names[] = {
+    [F32] = "float32", [F64] = "float64", [F16] = "float16", [BF16] = "bfloat16"};
+static const char any_float[] = "float32, float64, float16 or bfloat16";
+
 static int is_float(int type) { return type == NPY_FLOAT || type == NPY_DOUBLE; }
 
-static int take_float(operand *argument, PyObject *object, const operand *first) {
+static const char *name_of(int type, element single) { return element_names[type == NPY_DOUBLE ? F64 : single]; }
+
+/** What came as half precision is float32 by now: `singles` say what the object and the first one were, for messages. */
+static int take_float(operand *argument, PyObject *object, const operand *first, const char *expected,
+                      const element singles[2]) {
   PyArrayObject *array = as_array(object, argument->name, NULL);
   if (array == NULL)
     return -1;
@@ -45,12 +53,12 @@ static int take_float(operand *argument, PyObject *object, const operand *first)
     type = NPY_DOUBLE;
 
   if (!is_float(type)) {
-    refuse_type(argument, array, "float32 or float64");
+    refuse_type(argument, array, expected);
   } else if (first != argument && type != PyArray_TYPE(first->array)) {
     PyErr_Format(PyExc_TypeError,
                  "%s is %s but %s is %s: the floating-point arrays of one call share one dtype (lists are float64)",
-                 argument->name, type == NPY_FLOAT ? "float32" : "float64", first->name,
-                 type == NPY_FLOAT ? "float64" : "float32");
+                 argument->name, name_of(type, singles[0]), first->name,
+                 name_of(PyArray_TYPE(first->array), singles[1]));
   } else {
     argument->array = contiguous(array, type);
     return argument->array == NULL ? -1 : 0;
@@ -60,10 +68,11 @@ static int take_float(operand *argument, PyObject *object, const operand *first)
 }
 
 int take_floats(operand *operands, PyObject *const *objects, size_t count, size_t required) {
+  static const element singles[] = {F32, F32};
   for (size_t i = 0; i < count; i++) {
     if (i >= required && objects[i] == Py_None)
       continue;
-    if (take_float(&operands[i], objects[i], &operands[0]) < 0)
+    if (take_float(&operands[i], objects[i], &operands[0], "float32 or float64", singles) < 0)
       return -1;
   }
   return 0;
@@ -109,9 +118,6 @@ int take_mask(operand *argument, PyObject *object) {
   return make_contiguous(argument, type);
 }
 
-static const char *const element_names[] = {
-    [F32] = "float32", [F64] = "float64", [F16] = "float16", [BF16] = "bfloat16"};
-
 /** Whether an array has the type that the package ml_dtypes gives to NumPy. */
 static int has_type_bfloat16(PyArrayObject *array) {
   if (PyArray_TYPE(array) < NPY_USERDEF)
@@ -146,7 +152,7 @@ int take_logits(operand *argument, PyObject *object, element *type) {
   *type = given == NPY_DOUBLE ? F64 : given == NPY_HALF ? F16 : F32;
   if ((*type != F32 || given == NPY_FLOAT) && PyArray_ISNOTSWAPPED(argument->array))
     return 0;
-  return refuse_type(argument, argument->array, "float32, float64, float16 or bfloat16");
+  return refuse_type(argument, argument->array, any_float);
 }
 
 /** Bit patterns of bfloat16 as float32. */
@@ -161,7 +167,10 @@ static PyObject *widen_bits(PyArrayObject *bits) {
   return single;
 }
 
-PyObject *widened(PyObject *object, const char *name) {
+/** An array or tensor of half precision as a new one of float32, with the same values; any other object as it is. `*given`
+ * is which half it was, else F32. */
+static PyObject *widened(PyObject *object, const char *name, element *given) {
+  *given = F32;
   if (!PyArray_Check(object) && !exports_dlpack(object))
     return Py_NewRef(object);
   int is_bfloat16 = 0;
@@ -169,31 +178,36 @@ PyObject *widened(PyObject *object, const char *name) {
   if (half.array == NULL)
     return NULL;
   PyObject *single = NULL;
-  if (PyArray_TYPE(half.array) == NPY_HALF)
+  if (PyArray_TYPE(half.array) == NPY_HALF) {
+    *given = F16;
     single = PyArray_FromArray(half.array, PyArray_DescrFromType(NPY_FLOAT), NPY_ARRAY_CARRAY_RO);
-  else if (!is_bfloat16 && !has_type_bfloat16(half.array))
+  } else if (!is_bfloat16 && !has_type_bfloat16(half.array)) {
     single = Py_NewRef(object);
-  else if ((is_bfloat16 || view_bits(&half) == 0) && make_contiguous(&half, NPY_UINT16) == 0)
+  } else if ((is_bfloat16 || view_bits(&half) == 0) && make_contiguous(&half, NPY_UINT16) == 0) {
+    *given = BF16;
     single = widen_bits(half.array);
+  }
   Py_XDECREF((PyObject *)half.array);
   return single;
 }
 
 int take_widened(operand *operands, PyObject *const *objects, size_t count, size_t required, size_t beta,
                  double *number) {
-  PyObject *owned[MOST_WIDENED] = {NULL}, *arrays[MOST_WIDENED];
-  int taken = 0;
-  for (size_t i = 0; i < count && taken == 0; i++) {
-    arrays[i] = owned[i] = widened(objects[i], operands[i].name);
-    taken = owned[i] == NULL ? -1 : 0;
+  element singles[2];
+  for (size_t i = 0; i < count; i++) {
+    PyObject *owned = widened(objects[i], operands[i].name, &singles[0]), *object = owned;
+    if (owned == NULL)
+      return -1;
+    if (i == 0)
+      singles[1] = singles[0];
+    int taken = i == beta ? take_number(number, &object, operands[i].name) : 0;
+    if (taken == 0 && (i < required || object != Py_None))
+      taken = take_float(&operands[i], object, &operands[0], any_float, singles);
+    Py_DECREF(owned);
+    if (taken < 0)
+      return -1;
   }
-  if (taken == 0)
-    taken = take_number(number, &arrays[beta], operands[beta].name);
-  if (taken == 0)
-    taken = take_floats(operands, arrays, count, required);
-  for (size_t i = 0; i < count; i++)
-    Py_XDECREF(owned[i]);
-  return taken;
+  return 0;
 }
 
 int take_output(operand *argument, PyObject *object, element type) {

@@ -53,12 +53,8 @@ typedef enum { F32, F64, F16, BF16 } element;
  * comes as an array of bit patterns. */
 int take_logits(operand *argument, PyObject *object, element *type);
 
-/** An array or tensor of float16 or bfloat16 as a new one of float32, with the same values; any other object as it is. */
-PyObject *widened(PyObject *object, const char *name);
-
-/** As take_floats, for at most MOST_WIDENED operands that may be of half precision, which become float32. One of them,
- * `beta`, may be a number instead: it is left in *number. */
-enum { MOST_WIDENED = 8 };
+/** As take_floats, for operands that may be of half precision, which become float32. One of them, `beta`, may be a number
+ * instead: it is left in *number. */
 int take_widened(operand *operands, PyObject *const *objects, size_t count, size_t required, size_t beta,
                  double *number);
 

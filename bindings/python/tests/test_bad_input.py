@@ -326,13 +326,16 @@ def test_nothing_to_choose_from():
 @pytest.mark.parametrize(("function", "name"), FLOAT_ARRAYS)
 def test_dtypes_of_log_probabilities_and_parameters(function, name, dtype):
     values = np.ones_like(arguments(function)[name], dtype="i8").astype(dtype)
-    if function == "plackett_luce_loss" and dtype == np.float16:
-        # Rankings take half precision, but not beside double.
-        refuse(function, TypeError, "", **{name: values})
-        return
-    refuse(
-        function, TypeError, f"{name} has dtype {values.dtype}; expected float32 or float64", **{name: values}
-    )
+    expected = "float32 or float64"
+    if function == "plackett_luce_loss":
+        expected = "float32, float64, float16 or bfloat16"
+        if dtype == np.float16:  # not beside double
+            other, types = (name, "float16 but policy_logps is float64")
+            if name == "policy_logps":
+                other, types = ("ref_logps", "float64 but policy_logps is float16")
+            refuse(function, TypeError, f"{other} is {types}: ", **{name: values})
+            return
+    refuse(function, TypeError, f"{name} has dtype {values.dtype}; expected {expected}", **{name: values})
 
 
 @pytest.mark.parametrize(("function", "name"), FURTHER_ARRAYS)

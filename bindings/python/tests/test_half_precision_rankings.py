@@ -52,8 +52,13 @@ def test_tensors(dtype):
     same(swiftdpo.plackett_luce_loss(policy), swiftdpo.plackett_luce_loss(policy.float()))
 
 
-def test_one_dtype_in_a_call():
-    with pytest.raises(TypeError, match=r"^ref_logps is float64 but policy_logps is float32"):
-        swiftdpo.plackett_luce_loss(np.zeros((2, 3), np.float16), np.zeros((2, 3)))
-    with pytest.raises(TypeError, match=r"^policy_logps has dtype int64"):
-        swiftdpo.plackett_luce_loss(np.zeros((2, 3), np.int64))
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+def test_one_dtype_in_a_call(dtype):
+    """Messages name the type that was given; the first argument that is wrong is the one that is named."""
+    half = np.zeros((2, 3), dtype)
+    with pytest.raises(TypeError, match=f"^ref_logps is float64 but policy_logps is {half.dtype}: "):
+        swiftdpo.plackett_luce_loss(half, np.zeros((2, 3)), beta="much")
+    with pytest.raises(TypeError, match=f"^weights is {half.dtype} but policy_logps is float64: "):
+        swiftdpo.plackett_luce_loss(np.zeros((2, 3)), weights=np.ones(2, dtype))
+    with pytest.raises(TypeError, match=r"^policy_logps has dtype int64; expected float32, .* or bfloat16$"):
+        swiftdpo.plackett_luce_loss(np.zeros((2, 3), np.int64), half, beta="much")
