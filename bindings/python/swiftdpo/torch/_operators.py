@@ -10,6 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ._backward import apply, differentiable_once
+from ._tensors import loss_tensor
+
 _SCHEMA_TYPES = {
     Tensor: "Tensor",
     Tensor | None: "Tensor?",
@@ -115,3 +118,79 @@ class Operator:
         count = len(self._inputs._fields)
         hashable = [tuple(value) if isinstance(value, list) else value for value in flat[count:]]
         return self._inputs._make(flat[:count]), self._options._make(hashable)
+
+
+class RewardedLoss:
+    """A loss beside rewards that have no gradient: an autograd function, or for torch.compile an operator.
+
+    Parameters
+    ----------
+    name, inputs, options, fake, differentiable
+        As of `Operator`.
+    evaluate
+        The extension's arrays for (inputs, options): the loss first, the losses next.
+    rewards
+        Where the rewards are among these.
+    scaled
+        The gradients that (inputs, options, those arrays, gradient by the loss) give.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        inputs: Any,
+        options: Any,
+        *,
+        evaluate: Callable[[Any, Any], tuple[Any, ...]],
+        rewards: int,
+        scaled: Callable[[Any, Any, tuple[Any, ...], Tensor], Sequence[Tensor]],
+        fake: Callable[[Any, Any], Sequence[Tensor]],
+        differentiable: int,
+    ) -> None:
+        constants = (None,) * (len(inputs._fields) - differentiable + 2)
+
+        class Function(torch.autograd.Function):
+            """Inputs, options and an empty list to the loss; the rewards go into the list."""
+
+            @staticmethod
+            def forward(ctx: Any, *arguments: Any) -> Tensor:
+                *tensors, chosen, found = arguments
+                results = evaluate(inputs._make(tensors), chosen)
+                found.append(torch.from_numpy(results[rewards]))
+                ctx.save_for_backward(*tensors)
+                ctx.options, ctx.results = chosen, results
+                return loss_tensor(results)
+
+            @staticmethod
+            def backward(ctx: Any, grad_loss: Tensor) -> Any:
+                found = scaled(inputs._make(ctx.saved_tensors), ctx.options, ctx.results, grad_loss)
+                wanted = [
+                    gradient if needed else None
+                    for gradient, needed in zip(found, ctx.needs_input_grad, strict=False)
+                ]
+                return *differentiable_once(wanted), *constants
+
+        def forward(given: Any, chosen: Any) -> list[Tensor]:
+            results = evaluate(given, chosen)
+            return [loss_tensor(results).clone(), torch.from_numpy(results[rewards])]
+
+        def gradients(given: Any, chosen: Any, grad_loss: Tensor) -> Sequence[Tensor]:
+            return scaled(given, chosen, evaluate(given, chosen), grad_loss)
+
+        self._function = Function
+        self.operator = Operator(
+            name,
+            inputs,
+            options,
+            forward=forward,
+            fake=fake,
+            gradients=gradients,
+            differentiable=differentiable,
+        )
+
+    def __call__(self, inputs: Any, options: Any) -> tuple[Tensor, ...]:
+        """The loss, which is differentiable, and the rewards."""
+        if torch.compiler.is_compiling():
+            return self.operator(inputs, options)
+        rewards: list[Tensor] = []
+        return apply(self._function, *inputs, options, rewards), *rewards

@@ -7,13 +7,11 @@ from torch import Tensor
 
 from .. import _core
 from .._typing import FirstChoice, Nonfinite, Reduction, Ties, Unlisted
-from ._backward import apply, differentiable_once
-from ._operators import Operator
+from ._operators import RewardedLoss
 from ._tensors import (
     Number,
     is_plain,
     lend,
-    loss_tensor,
     number_or_array,
     refuse_gradient,
     require_tensor,
@@ -107,34 +105,6 @@ def _scaled(inputs: _Inputs, options: _Options, results: tuple[Any, ...], grad_l
     return [by_policy, by_reference, (torch.from_numpy(results[6]) * grad_loss).to(strengths.dtype)]
 
 
-class _PlackettLuceLoss(torch.autograd.Function):
-    """Inputs, options and an empty list to the loss; the rewards, without gradient, go into the list."""
-
-    @staticmethod
-    def forward(ctx: Any, *arguments: Any) -> Tensor:
-        *tensors, options, rewards = arguments
-        results = _evaluate(_Inputs._make(tensors), options)
-        rewards.append(torch.from_numpy(results[2]))
-        ctx.save_for_backward(*tensors)
-        ctx.options, ctx.results = options, results
-        return loss_tensor(results)
-
-    @staticmethod
-    def backward(ctx: Any, grad_loss: Tensor) -> Any:
-        inputs = _Inputs._make(ctx.saved_tensors)
-        found = _scaled(inputs, ctx.options, ctx.results, grad_loss)
-        wanted = [
-            gradient if needed else None
-            for gradient, needed in zip(found, ctx.needs_input_grad, strict=False)
-        ]
-        return *differentiable_once(wanted), *(None,) * (len(inputs) - len(wanted) + 2)
-
-
-def _forward(inputs: _Inputs, options: _Options) -> list[Tensor]:
-    results = _evaluate(inputs, options)
-    return [loss_tensor(results).clone(), torch.from_numpy(results[2])]
-
-
 def _fake(inputs: _Inputs, options: _Options) -> list[Tensor]:
     items, offsets = inputs.policy_logps, inputs.offsets
     loss = items.new_empty(())
@@ -143,26 +113,16 @@ def _fake(inputs: _Inputs, options: _Options) -> list[Tensor]:
     return [loss, items.new_empty(items.shape)]
 
 
-def _gradients(inputs: _Inputs, options: _Options, grad_loss: Tensor) -> list[Tensor]:
-    return _scaled(inputs, options, _evaluate(inputs, options), grad_loss)
-
-
-_operator = Operator(
+_loss = RewardedLoss(
     "plackett_luce_loss",
     _Inputs,
     _Options,
-    forward=_forward,
+    evaluate=_evaluate,
+    rewards=2,
+    scaled=_scaled,
     fake=_fake,
-    gradients=_gradients,
     differentiable=3,
 )
-
-
-def _loss(inputs: _Inputs, options: _Options) -> tuple[Tensor, ...]:
-    if torch.compiler.is_compiling():
-        return _operator(inputs, options)
-    rewards: list[Tensor] = []
-    return apply(_PlackettLuceLoss, *inputs, options, rewards), *rewards
 
 
 def plackett_luce_loss(

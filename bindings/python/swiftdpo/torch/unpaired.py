@@ -8,14 +8,12 @@ from torch import Tensor
 from .. import _core
 from .._typing import Nonfinite, Reduction
 from ..unpaired import BCODelta, KTOBaseline
-from ._backward import apply, differentiable_once
-from ._operators import Operator
+from ._operators import RewardedLoss
 from ._tensors import (
     Number,
     is_plain,
     lend,
     lend_mask,
-    loss_tensor,
     number_or_array,
     refuse_gradient,
     require_tensor,
@@ -63,7 +61,7 @@ def _evaluate(inputs: _Inputs, options: _Options) -> tuple[Any, ...]:
     )[0]
 
 
-def _scaled(inputs: _Inputs, results: tuple[Any, ...], grad_loss: Tensor) -> list[Tensor]:
+def _scaled(inputs: _Inputs, options: _Options, results: tuple[Any, ...], grad_loss: Tensor) -> list[Tensor]:
     """Gradients by policy, reference and beta; (0,) for what was not given."""
     by_policy = torch.from_numpy(results[2]) * grad_loss
     none, beta = by_policy.new_empty(0), inputs.beta
@@ -74,60 +72,22 @@ def _scaled(inputs: _Inputs, results: tuple[Any, ...], grad_loss: Tensor) -> lis
     return [by_policy, by_reference, by_beta]
 
 
-class _UnpairedLoss(torch.autograd.Function):
-    """Inputs, options and an empty list to the loss; the rewards, without gradient, go into the list."""
-
-    @staticmethod
-    def forward(ctx: Any, *arguments: Any) -> Tensor:
-        *tensors, options, rewards = arguments
-        results = _evaluate(_Inputs._make(tensors), options)
-        rewards.append(torch.from_numpy(results[3]))
-        ctx.save_for_backward(*tensors)
-        ctx.results = results
-        return loss_tensor(results)
-
-    @staticmethod
-    def backward(ctx: Any, grad_loss: Tensor) -> Any:
-        inputs = _Inputs._make(ctx.saved_tensors)
-        found = _scaled(inputs, ctx.results, grad_loss)
-        wanted = [
-            gradient if needed else None
-            for gradient, needed in zip(found, ctx.needs_input_grad, strict=False)
-        ]
-        return *differentiable_once(wanted), *(None,) * (len(inputs) - len(wanted) + 2)
-
-
-def _forward(inputs: _Inputs, options: _Options) -> list[Tensor]:
-    results = _evaluate(inputs, options)
-    return [loss_tensor(results).clone(), torch.from_numpy(results[3])]
-
-
 def _fake(inputs: _Inputs, options: _Options) -> list[Tensor]:
     responses = inputs.policy_logps
     shape = responses.shape if options.reduction == "none" else ()
     return [responses.new_empty(shape), responses.new_empty(responses.shape)]
 
 
-def _gradients(inputs: _Inputs, options: _Options, grad_loss: Tensor) -> list[Tensor]:
-    return _scaled(inputs, _evaluate(inputs, options), grad_loss)
-
-
-_operator = Operator(
+_loss = RewardedLoss(
     "unpaired_loss",
     _Inputs,
     _Options,
-    forward=_forward,
+    evaluate=_evaluate,
+    rewards=3,
+    scaled=_scaled,
     fake=_fake,
-    gradients=_gradients,
     differentiable=3,
 )
-
-
-def _loss(inputs: _Inputs, options: _Options) -> tuple[Tensor, ...]:
-    if torch.compiler.is_compiling():
-        return _operator(inputs, options)
-    rewards: list[Tensor] = []
-    return apply(_UnpairedLoss, *inputs, options, rewards), *rewards
 
 
 def _unpaired_loss(

@@ -231,13 +231,13 @@ def arguments_of(name: str, run: Callable[[], Any]) -> tuple[Any, ...]:
     """What an operator is called with, caught on the way."""
     from swiftdpo.torch import _logps, _pairs, rankings, unpaired
 
-    module = {
-        "pair_loss": _pairs,
-        "unpaired_loss": unpaired,
-        "plackett_luce_loss": rankings,
-        "sequence_logps": _logps,
+    operator: Any = {
+        "pair_loss": _pairs._operator,
+        "unpaired_loss": unpaired._loss.operator,
+        "plackett_luce_loss": rankings._loss.operator,
+        "sequence_logps": _logps._operator,
     }[name]
-    operator, caught = module._operator, []
+    caught: list[tuple[Any, ...]] = []
     original, operator.forward = operator.forward, lambda *x: caught.append(x) or original(*x)
     compiling = torch.compiler.is_compiling
     torch.compiler.is_compiling = lambda: True
