@@ -153,6 +153,19 @@ def _autograd(heads: Heads, loss: Callable[[], Any]) -> Calls:
     return {"": step}
 
 
+def _dpo(heads: Heads, logps: Callable[[Any, Any], Any]) -> Calls:
+    """Of a function from hidden states and weight to the log-probabilities of the responses."""
+    import torch
+
+    def loss() -> Any:
+        with torch.no_grad():
+            ref = logps(heads.ref_hidden, heads.ref_weight)
+        chosen, rejected = (logps(heads.hidden, heads.weight) - ref).chunk(2)
+        return -torch.nn.functional.logsigmoid(BETA * (chosen - rejected)).mean()
+
+    return _autograd(heads, loss)
+
+
 def swiftdpo_torch_call(pairs: int, threads: int, dtype: str = "float32", **options: Any) -> Calls:
     import swiftdpo
     import swiftdpo.torch as sdt
@@ -190,13 +203,7 @@ def torch_call(pairs: int, threads: int, dtype: str = "float32") -> Calls:
             -F.cross_entropy(logits, labels[counts], reduction="none").float().view(2 * pairs, SCORED).sum(-1)
         )
 
-    def loss() -> Any:
-        with torch.no_grad():
-            ref = logps(heads.ref_hidden, heads.ref_weight)
-        ratios = logps(heads.hidden, heads.weight) - ref
-        return -F.logsigmoid(BETA * (ratios[:pairs] - ratios[pairs:])).mean()
-
-    return _autograd(heads, loss)
+    return _dpo(heads, logps)
 
 
 def liger_call(pairs: int, threads: int) -> Calls:
@@ -220,7 +227,6 @@ def liger_call(pairs: int, threads: int) -> Calls:
 def trl_call(pairs: int, threads: int) -> Calls:
     """The projection and the log-probabilities in tiles, as TRL's trainer has it."""
     import torch
-    import torch.nn.functional as F
     from trl.trainer.utils import _CHUNKED_LOGPROB_CHUNK_SIZE, _ChunkedLogProbFunction
 
     torch.set_num_threads(threads)
@@ -235,13 +241,7 @@ def trl_call(pairs: int, threads: int) -> Calls:
         found = _ChunkedLogProbFunction.apply(rows, weight, None, targets, 1.0, chunk, None, 1.0, logged)
         return (found[0].view(counts.shape) * counts).sum(-1)
 
-    def loss() -> Any:
-        with torch.no_grad():
-            ref = logps(heads.ref_hidden, heads.ref_weight)
-        ratios = logps(heads.hidden, heads.weight) - ref
-        return -F.logsigmoid(BETA * (ratios[:pairs] - ratios[pairs:])).mean()
-
-    return _autograd(heads, loss)
+    return _dpo(heads, logps)
 
 
 def linear_cross_entropy_call(pairs: int, threads: int) -> Calls:
@@ -261,13 +261,7 @@ def linear_cross_entropy_call(pairs: int, threads: int) -> Calls:
         )
         return -found.view(2 * pairs, SCORED).sum(-1)
 
-    def loss() -> Any:
-        with torch.no_grad():
-            ref = logps(heads.ref_hidden, heads.ref_weight)
-        ratios = logps(heads.hidden, heads.weight) - ref
-        return -F.logsigmoid(BETA * (ratios[:pairs] - ratios[pairs:])).mean()
-
-    return _autograd(heads, loss)
+    return _dpo(heads, logps)
 
 
 def exact_loss(pairs: int, dtype: str) -> Calls:
