@@ -699,7 +699,8 @@ swiftdpo_status swiftdpo_udm_weights_f64(const double *probabilities, size_t cou
  * all finite scores, however far apart.
  *
  * What was observed need not be a full ranking:
- *   top-m          options->top = m: the sum ends at k = m. m = 1, the best of K, is S-DPO's loss (Chen et al. 2024).
+ *   top-m          options->top = m: the sum ends at k = m. m = 1, the best of K, is S-DPO's loss (Chen et al. 2024,
+ *                  arXiv:2406.09215).
  *   partial        `unlisted` says whether items that a list does not name were absent or remained behind those named.
  *   from the worst options->first_choice = WORST: stages choose the worst item of those left, with probabilities
  *                  proportional to exp(-s), and lists begin with the worst; with top = 1 only the worst is known. That
@@ -958,13 +959,13 @@ swiftdpo_status swiftdpo_ranking_marginals_f64(const double *rewards, size_t num
  *                  w_ij = |2^t_i - 2^t_j| * |1 / log(1 + rank_i) - 1 / log(1 + rank_j)|, rank_i the place of s_i among the
  *                  group's scores from 1 on, of equal scores in the order of the candidates
  *                  d/ds_i = sum over j of -w_ij sigma(s_j - s_i) [t_i > t_j] + w_ij sigma(s_i - s_j) [t_j > t_i]
- *                  (LiPO-lambda, Liu et al. 2024, equations 8 and 9; weights of LambdaRank, Burges et al. 2006, held constant
- *                  in the gradient.)                                                     range: [0, inf)
+ *                  (LiPO-lambda, Liu et al. 2024, arXiv:2402.01878; weights of LambdaRank, Burges et al. 2006, held
+ *                  constant in the gradient.)                                            range: [0, inf)
  *   PRO            sum over k < K, numbered by falling t (equal ones in their order), of
  *                  log sum over i >= k of exp(c_ki s_i)  -  c_kk s_k,    c_ki = t_k - t_i for i > k, c_kk = t_k - t_K
  *                  d/ds_i = sum over k <= i of c_ki (exp(c_ki s_i - LSE_k) - [i = k])    range: [0, inf)
- *                  (Song et al. 2023, whose temperatures are 1 / c; without its supervised term.) It is no function of
- *                  differences of scores: a constant added to a group's scores changes it.
+ *                  (Song et al. 2023, arXiv:2306.17492, whose temperatures are 1 / c; without its supervised term.) It
+ *                  is no function of differences of scores: a constant added to a group's scores changes it.
  *
  * LAMBDA and PRO take time quadratic in the group's size; all take temporary memory of 8 doubles for each candidate of
  * the largest group, for each task. Accuracy (f64): 16 ulp of the sum of the terms' sizes, and
