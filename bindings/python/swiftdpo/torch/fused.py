@@ -51,8 +51,9 @@ def fused_linear_logps(
     hidden : (B, T, H), or (N, H) with `offsets`
         float32, bfloat16 or float16, on the host.
     weight : (V, H)
-        In the type of `hidden`, as is `bias`. Whatever loss is made of the log-probabilities, the gradient by
-        the weight is added up over chunks of rows in float32, and rounded once to its type.
+        In the type of `hidden`, as is `bias`; under `torch.autocast` all are cast to its type. Whatever loss
+        is made of the log-probabilities, the gradient by the weight is added up over chunks of rows in
+        float32, and rounded once to its type.
     workspace_size : int
         Bytes for logits; those of one row at least. If all fit, they are kept for the backward pass, and made
         again if not.
@@ -131,6 +132,12 @@ class Head(NamedTuple):
 
         `groups` are those of `LossSlopes`; None: the loss couples the whole batch.
         """
+        if torch.is_autocast_enabled("cpu"):
+            dtype = torch.get_autocast_dtype("cpu")
+            bias = None if self.bias is None else self.bias.to(dtype)
+            cast = self._replace(hidden=self.hidden.to(dtype), weight=self.weight.to(dtype), bias=bias)
+            with torch.autocast("cpu", enabled=False):
+                return cast.logps(groups, loss)
         given = _DEFAULTS | self.options
         tensors = {"hidden": self.hidden, "weight": self.weight, "labels": self.labels, "bias": self.bias}
         dtype = require_tensor(self.hidden, "hidden").dtype

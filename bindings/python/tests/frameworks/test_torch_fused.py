@@ -325,6 +325,24 @@ def test_bfloat16_with_logits_of_singles() -> None:
                 assert error <= gradient_bound
 
 
+@pytest.mark.parametrize("workspace_size", [60 * ROW, 64 << 20])
+def test_under_autocast(workspace_size: int) -> None:
+    """As `nn.Linear`, all goes to its type; gradients come back in that of the weights."""
+    hidden, weight, bias, labels = head((3, 20, 7, 50), 0)
+    halves = [x.detach().bfloat16().requires_grad_() for x in (hidden, weight, bias)]
+    size = {"workspace_size": workspace_size}
+    expected = sdt.fused_linear_dpo_loss(*halves[:2], labels, bias=halves[2], **size).loss
+    expected.backward()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss = sdt.fused_linear_dpo_loss(halves[0].detach(), weight, labels, bias=bias, **size).loss
+        assert sdt.fused_linear_kto_loss(hidden, weight, labels, DESIRABLE, **size).loss > 0
+    loss.backward()
+    assert torch.equal(loss, expected)
+    for found, half in ((weight.grad, halves[1].grad), (bias.grad, halves[2].grad)):
+        assert found is not None and half is not None
+        assert torch.equal(found, half.float())
+
+
 MEMORY = """
 import torch, swiftdpo.torch as sdt
 def high_water():
