@@ -111,7 +111,7 @@ struct RankingBlock {
         let count = Int(counts[lane])
         let filled = count < end ? count : end
         var place = step
-        if type == .f32, let list = list(lane) {
+        if type == .f32 && platform_has_fma(), let list = list(lane) {
           let own = array + 4 &* lanes[lane].items
           let others = other.map { $0 + 4 &* lanes[lane].items }
           while place < filled {
@@ -149,7 +149,7 @@ struct RankingBlock {
     var step = steps.lowerBound
     while step < whole && step &+ 8 <= steps.upperBound {
       let rows = source + (step &- steps.lowerBound)
-      if type == .f32 {
+      if type == .f32 && platform_has_fma() {
         var tile = InlineArray<8, SIMD8<Float>>(repeating: SIMD8<Float>(repeating: 0))
         for row in 0..<8 { tile[7 &- row] = platform_narrow(rows[row]) }
         withUnsafeMutablePointer(to: &tile) { platform_transpose_singles($0) }
@@ -161,7 +161,7 @@ struct RankingBlock {
         for row in 0..<8 { tile[7 &- row] = rows[row] }
         withUnsafeMutablePointer(to: &tile) { platform_transpose($0) }
         for lane in 0..<8 {
-          (array + 8 &* (lanes[lane].end &- 8 &- step)).storeBytes(of: tile[lane], as: F64x8.self)
+          type.store8(tile[lane], array, lanes[lane].end &- 8 &- step)
         }
       }
       step &+= 8
@@ -175,7 +175,7 @@ struct RankingBlock {
         let count = Int(counts[lane])
         let filled = count < end ? count : end
         var place = step
-        if type == .f32, let list = list(lane) {
+        if type == .f32 && platform_has_fma(), let list = list(lane) {
           let own = array + 4 &* lanes[lane].items
           while place < filled {
             let element = elements[8 &* (place &- steps.lowerBound) &+ lane]
