@@ -77,7 +77,8 @@ func dpoLoss(
     try checkArrays(job, refuseNonfinite)
     if checksOnly { return }
     let sum = sumInChunks(count, &job)
-    loss?.pointee = reduced(sum, scale)
+    // A single pair's sum is its first lane.
+    loss?.pointee = count == 1 ? sum.lanes.high[0] * scale : reduced(sum, scale)
   }
 }
 
