@@ -18,11 +18,11 @@ public func swiftdpo_dpo_loss_f64(
   answer(culprit) { () throws(Fault) in try dpoLoss(.f64, form(pairs), options, form(results)) }
 }
 
-/// - Parameter checksOnly: leave the results alone, but refuse what would be refused.
+/// - Parameter head: the buffers of a fused head that asks whether its loss would be refused: results are left alone.
 @_optimize(speed)
 func dpoLoss(
   _ type: ElementType, _ pairs: UnsafePointer<swiftdpo_pairs_f64>?, _ options: UnsafePointer<swiftdpo_dpo_options>?,
-  _ results: UnsafePointer<swiftdpo_pair_results_f64>?, checksOnly: Bool = false
+  _ results: UnsafePointer<swiftdpo_pair_results_f64>?, inTheWayOf head: UnsafePointer<Ledger>? = nil
 ) throws(Fault) {
   let pairs = try read(pairs, "pairs")
   let options = try readOptional(options, "options")
@@ -37,6 +37,7 @@ func dpoLoss(
   try require(options.margin.isFinite, SWIFTDPO_ERROR_NONFINITE, "margin")
 
   var ledger = Ledger()
+  if let head { ledger = head.pointee }
   var job = PairwiseJob(
     type: type, count: count,
     policyChosen: try ledger.input(pairs.policy_chosen_logps, type, count, "policy_chosen_logps"),
@@ -71,11 +72,11 @@ func dpoLoss(
   job.scale = scale
 
   if Mixture.isNeeded(pairs, options, results) {
-    try mixtureLoss(pairs, options, results, &job, &ledger, loss, refuseNonfinite, checksOnly)
+    try mixtureLoss(pairs, options, results, &job, &ledger, loss, refuseNonfinite, checksOnly: head != nil)
   } else {
     try checkParameters(options)
     try checkArrays(job, refuseNonfinite)
-    if checksOnly { return }
+    if head != nil { return }
     let sum = sumInChunks(count, &job)
     // A single pair's sum is its first lane.
     loss?.pointee = count == 1 ? sum.lanes.high[0] * scale : reduced(sum, scale)
@@ -87,7 +88,7 @@ func dpoLoss(
 private func mixtureLoss(
   _ pairs: swiftdpo_pairs_f64, _ options: swiftdpo_dpo_options, _ results: swiftdpo_pair_results_f64,
   _ job: inout PairwiseJob, _ ledger: inout Ledger, _ loss: UnsafeMutablePointer<Double>?, _ refuseNonfinite: Bool,
-  _ checksOnly: Bool
+  checksOnly: Bool
 ) throws(Fault) {
   let mixture = try Mixture(pairs, options, results, &job, &ledger)
   defer { mixture.free() }

@@ -8,8 +8,6 @@ import Preference
 
 /// What a loss is asked for.
 private enum Question {
-  /// To refuse what it would refuse.
-  case checks
   /// d loss / d log-probabilities of the sequences.
   case gradient
   /// The caller's results.
@@ -31,8 +29,8 @@ private enum Loss {
   case unpaired(swiftdpo_unpaired_f64, UnsafePointer<swiftdpo_unpaired_options>?, swiftdpo_unpaired_results_f64)
   case rankings(swiftdpo_rankings_f64, UnsafePointer<swiftdpo_plackett_luce_options>?, swiftdpo_ranking_results_f64)
 
-  /// Asks the loss's own function.
-  func ask(_ question: Question, _ input: LossInput) throws(Fault) {
+  /// Asks the loss's own function; with the buffers of the head, only whether it would be refused.
+  func ask(_ question: Question, _ input: LossInput, head: UnsafePointer<Ledger>? = nil) throws(Fault) {
     switch self {
     case .pairs(let given, let options, let results):
       var pairs = given
@@ -50,7 +48,7 @@ private enum Loss {
         wanted.grad_policy_chosen_logps = input.gradient
         wanted.grad_policy_rejected_logps = input.gradient + given.count
       }
-      try dpoLoss(.f64, &pairs, options, &wanted, checksOnly: question == .checks)
+      try dpoLoss(.f64, &pairs, options, &wanted, inTheWayOf: head)
 
     case .unpaired(let given, let options, let results):
       var unpaired = given
@@ -61,7 +59,7 @@ private enum Loss {
         wanted = initial()
         wanted.grad_policy_logps = input.gradient
       }
-      try unpairedLoss(.f64, &unpaired, options, &wanted, checksOnly: question == .checks)
+      try unpairedLoss(.f64, &unpaired, options, &wanted, inTheWayOf: head)
 
     case .rankings(let given, let options, let results):
       var rankings = given
@@ -72,7 +70,7 @@ private enum Loss {
         wanted = initial()
         wanted.grad_policy_logps = input.gradient
       }
-      try plackettLuceLoss(.f64, &rankings, options, &wanted, checksOnly: question == .checks)
+      try plackettLuceLoss(.f64, &rankings, options, &wanted, inTheWayOf: head)
     }
   }
 }
@@ -184,7 +182,7 @@ private func fusedLoss(
   let input = LossInput(
     logps: numbers.values, refLogps: hasReference ? numbers.values + sequences : nil,
     gradient: numbers.values + 2 * sequences, tokens: tokens.values)
-  try loss.ask(.checks, input)
+  try withUnsafePointer(to: ledger) { (head) throws(Fault) in try loss.ask(.results, input, head: head) }
 
   if hasReference {
     let known = LogpsTargets(logps: numbers.values + sequences, numTokens: nil)

@@ -34,11 +34,11 @@ public func swiftdpo_plackett_luce_loss_f16(
   answer(culprit) { () throws(Fault) in try plackettLuceLoss(.f16, form(rankings), options, form(results)) }
 }
 
-/// - Parameter checksOnly: leave the results alone, but refuse what would be refused.
+/// - Parameter head: the buffers of a fused head that asks whether its loss would be refused: results are left alone.
 func plackettLuceLoss(
   _ type: ElementType, _ rankings: UnsafePointer<swiftdpo_rankings_f64>?,
   _ options: UnsafePointer<swiftdpo_plackett_luce_options>?, _ results: UnsafePointer<swiftdpo_ranking_results_f64>?,
-  checksOnly: Bool = false
+  inTheWayOf head: UnsafePointer<Ledger>? = nil
 ) throws(Fault) {
   let rankings = try read(rankings, "rankings")
   let options = try readOptional(options, "options")
@@ -53,6 +53,7 @@ func plackettLuceLoss(
   let choosesWorst = try checkFirstChoice(options.first_choice)
 
   var ledger = Ledger()
+  if let head { ledger = head.pointee }
   let offsets = try ledger.optionalInput(rankings.offsets, product(groups, 1, "num_groups") &+ 1, "offsets")
   let (entries, largest) = try countEntries(groups, rankings.group_size, offsets)
   let shared = try product(rankings.num_shared_items, 1, "num_shared_items")
@@ -111,7 +112,7 @@ func plackettLuceLoss(
     try checkFinite(job.reference, type, items, "ref_logps")
   }
 
-  if checksOnly { return }
+  if head != nil { return }
 
   job.beta = options.beta
   job.scale = scale

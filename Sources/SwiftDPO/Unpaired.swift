@@ -18,11 +18,11 @@ public func swiftdpo_unpaired_loss_f64(
   answer(culprit) { () throws(Fault) in try unpairedLoss(.f64, form(unpaired), options, form(results)) }
 }
 
-/// - Parameter checksOnly: leave the results alone, but refuse what would be refused.
+/// - Parameter head: the buffers of a fused head that asks whether its loss would be refused: results are left alone.
 func unpairedLoss(
   _ type: ElementType, _ unpaired: UnsafePointer<swiftdpo_unpaired_f64>?,
   _ options: UnsafePointer<swiftdpo_unpaired_options>?, _ results: UnsafePointer<swiftdpo_unpaired_results_f64>?,
-  checksOnly: Bool = false
+  inTheWayOf head: UnsafePointer<Ledger>? = nil
 ) throws(Fault) {
   let unpaired = try read(unpaired, "unpaired")
   let options = try readOptional(options, "options")
@@ -40,6 +40,7 @@ func unpairedLoss(
   let referenceFree = try checkFlag(options.reference_free, "reference_free")
 
   var ledger = Ledger()
+  if let head { ledger = head.pointee }
   var job = UnpairedJob(
     type: type, count: count, policy: try ledger.input(unpaired.policy_logps, type, count, "policy_logps"),
     desirable: try ledger.input(unpaired.desirable, count, "desirable"))
@@ -68,7 +69,7 @@ func unpairedLoss(
     try checkFinite(job.reference, type, count, "ref_logps")
   }
 
-  if checksOnly { return }
+  if head != nil { return }
 
   job.beta = options.beta
   job.desirableWeight = options.desirable_weight

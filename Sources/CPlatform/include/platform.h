@@ -17,7 +17,7 @@ void platform_fmaf_by_lane(const float *x, const float *y, float *z);
 
 // Room for 48 pairs of addresses (SwiftDPO/Ledger.swift), which a call clears in one stroke.
 typedef struct platform_room {
-  uint64_t words[96];
+  uint64_t words[128];
 } platform_room;
 
 // The processors that this process may run on.
