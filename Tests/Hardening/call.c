@@ -1,4 +1,5 @@
 /* How calls are made up, made, and looked at. */
+#define _POSIX_C_SOURCE 200112L /* posix_memalign */
 #include "call.h"
 
 #include <math.h>
@@ -212,8 +213,8 @@ const void *maybe_integers(call *c, element type, size_t count, int64_t low, int
 /* Rooms */
 
 void *place_on_heap(call *c, size_t bytes) {
-  void *memory = malloc(bytes);
-  if (!memory)
+  void *memory;
+  if (posix_memalign(&memory, 64, bytes) != 0)
     fail(c, "no memory");
   return memory;
 }
@@ -262,7 +263,7 @@ static void *new_room(call *c, element type, size_t count, role role, const void
   const bool is_laid_over = c->over >= 0 && index == (c->over > c->under ? c->over : c->under);
   if (is_laid_over) {
     const room *other = &c->rooms[c->over > c->under ? c->under : c->over];
-    r->at = other->at + (other->size > 0 ? (other->size - 1) & ~(size_t)15 : 0);
+    r->at = other->at + (other->size > 0 ? (other->size - 1) & ~(size_t)63 : 0);
   } else {
     r->at = c->place(c, r->size);
   }
@@ -306,6 +307,8 @@ void *maybe_result(call *c, element type, size_t count) { return leave_out(c) ? 
 void *state(call *c, element type, size_t count, const void *contents) {
   return new_room(c, type, count, STATE, contents);
 }
+
+void *workspace(call *c, size_t bytes) { return new_room(c, U8, bytes, WORKSPACE, NULL); }
 
 void in_rows(call *c, size_t row, size_t stride) {
   room *r = &c->rooms[c->num_rooms - 1];
@@ -364,7 +367,7 @@ static void check_outcome(const call *c) {
     const bool may_change = c->in_place && (c->faults || c->over >= 0) && c->status == SWIFTDPO_OK;
     if (r->role == INPUT && !may_change && !is_as_before(r))
       fail(c, "buffer %d, an input, has been written to", i);
-    if (c->status != SWIFTDPO_OK && !is_as_before(r))
+    if (c->status != SWIFTDPO_OK && r->role != WORKSPACE && !is_as_before(r))
       fail(c, "refused (%s: %s), but buffer %d has been written to", c->culprit.argument,
            swiftdpo_status_string(c->status), i);
   }

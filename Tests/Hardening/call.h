@@ -37,8 +37,8 @@ typedef enum kind {
   INNER_UNIT   /**< in (0, 1) */
 } kind;
 
-/** What a call does with a buffer. SCRATCH: writes what two calls need not agree on. */
-typedef enum role { INPUT, RESULT, STATE, SCRATCH } role;
+/** What a call does with a buffer. SCRATCH: writes what two calls need not agree on. WORKSPACE: so do refused calls. */
+typedef enum role { INPUT, RESULT, STATE, SCRATCH, WORKSPACE } role;
 
 typedef struct room {
   unsigned char *at;
@@ -166,6 +166,9 @@ void *structure(call *c, const void *initial, size_t size, role role);
 
 /** State that a call adds to, with the given contents. */
 void *state(call *c, element type, size_t count, const void *contents);
+
+/** Temporary memory for the call, at a multiple of 64 if `bytes` is one. */
+void *workspace(call *c, size_t bytes);
 
 /** Memory until the call is over, not the call's. */
 void *scratch(call *c, size_t bytes);

@@ -41,6 +41,27 @@
   X(shards, vocab_shard_f64) \
   X(shards, vocab_shard_logps) \
   X(shards, vocab_shard_merge) \
+  X(fused, fused_linear_dpo_loss_bf16) \
+  X(fused, fused_linear_dpo_loss_f16) \
+  X(fused, fused_linear_dpo_loss_f32) \
+  X(fused, fused_linear_logps_bf16) \
+  X(fused, fused_linear_logps_f16) \
+  X(fused, fused_linear_logps_f32) \
+  X(fused, fused_linear_logps_backward_bf16) \
+  X(fused, fused_linear_logps_backward_f16) \
+  X(fused, fused_linear_logps_backward_f32) \
+  X(fused, fused_linear_plackett_luce_loss_bf16) \
+  X(fused, fused_linear_plackett_luce_loss_f16) \
+  X(fused, fused_linear_plackett_luce_loss_f32) \
+  X(fused, fused_linear_unpaired_loss_bf16) \
+  X(fused, fused_linear_unpaired_loss_f16) \
+  X(fused, fused_linear_unpaired_loss_f32) \
+  X(fused, fused_linear_vocab_shard_bf16) \
+  X(fused, fused_linear_vocab_shard_f16) \
+  X(fused, fused_linear_vocab_shard_f32) \
+  X(fused, fused_linear_workspace_bf16) \
+  X(fused, fused_linear_workspace_f16) \
+  X(fused, fused_linear_workspace_f32) \
   X(policies, count_responses) \
   X(policies, divergence_f32) \
   X(policies, divergence_f64) \
@@ -68,6 +89,7 @@
   X(sampling, rejection_sample_f64) \
   X(sampling, sample_rankings_f64) \
   X(library, abi_version) \
+  X(library, blas_info) \
   X(library, build_info) \
   X(library, num_threads) \
   X(library, set_num_threads) \

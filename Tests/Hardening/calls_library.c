@@ -43,6 +43,11 @@ void build_info(call *c) {
   CALL(c, swiftdpo_build_info(build));
 }
 
+void blas_info(call *c) {
+  swiftdpo_blas *blas = (swiftdpo_blas *)structure(c, &(const swiftdpo_blas)SWIFTDPO_BLAS_INIT, sizeof *blas, SCRATCH);
+  CALL(c, swiftdpo_blas_info(blas));
+}
+
 /* An _init function writes the whole struct; what it writes is for Tests/C/abi.c. */
 #define INIT_FUNCTION(name) \
   void name##_init(call *c) { \

@@ -30,9 +30,10 @@ static const int64_t *some_offsets(call *c, size_t sequences, size_t *rows) {
   return measure(c, I64, sequences + 1, offsets);
 }
 
-shape choose_shape(call *c, swiftdpo_logps_options *options, bool reads, bool is_shard) {
+shape choose_rows(call *c, size_t group) {
   shape s = {0};
-  s.sequences = count(c, &s.num_sequences, 0, 12);
+  s.sequences = group * count(c, &s.num_groups, 0, 12 / group);
+  s.num_sequences = group * s.num_groups;
   if (pick(c, 3) == 0) {
     s.offsets = some_offsets(c, s.sequences, &s.rows);
     s.sequence_length = (size_t)pick(c, 1 << 16); /* which plays no part */
@@ -40,6 +41,11 @@ shape choose_shape(call *c, swiftdpo_logps_options *options, bool reads, bool is
     s.rows = s.sequences * count(c, &s.sequence_length, 0, 12);
     multiplied(c);
   }
+  return s;
+}
+
+shape choose_shape(call *c, swiftdpo_logps_options *options, bool reads, bool is_shard) {
+  shape s = choose_rows(c, 1);
   if (reads) {
     s.vocabulary = count(c, &s.vocab_size, 1, 3000);
     if (s.rows > 0 && !s.offsets)
@@ -59,20 +65,23 @@ shape choose_shape(call *c, swiftdpo_logps_options *options, bool reads, bool is
     s.vocab_start = pick(c, 200);
   if (fault(c))
     s.vocab_start = pick(c, 2) ? SIZE_MAX : 1;
+  choose_labels(c, options, &s, is_shard);
+  return s;
+}
 
-  const int64_t most = (int64_t)(s.vocab_start < 1000 ? s.vocab_start : 0) + (int64_t)s.vocabulary - 1;
+void choose_labels(call *c, swiftdpo_logps_options *options, shape *s, bool is_shard) {
+  const int64_t most = (int64_t)(s->vocab_start < 1000 ? s->vocab_start : 0) + (int64_t)s->vocabulary - 1;
   options->ignore_index = pick(c, 2) ? 0 : -100;
   if (pick(c, 2))
-    s.labels = integers(c, I64, s.rows, 0, is_shard ? most + 100 : most);
+    s->labels = integers(c, I64, s->rows, 0, is_shard ? most + 100 : most);
   else
-    s.labels_i32 = integers(c, I32, s.rows, 0, is_shard ? most + 100 : most);
-  s.mask = maybe_integers(c, U8, s.rows, 0, 1);
-  s.token_weights = maybe_numbers(c, F64, s.rows, REAL);
+    s->labels_i32 = integers(c, I32, s->rows, 0, is_shard ? most + 100 : most);
+  s->mask = maybe_integers(c, U8, s->rows, 0, 1);
+  s->token_weights = maybe_numbers(c, F64, s->rows, REAL);
   if (!leave_out(c)) {
-    s.ld_lengths = integers(c, I64, s.sequences, -2, 8);
+    s->ld_lengths = integers(c, I64, s->sequences, -2, 8);
     options->ld_alpha = number(c, UNIT);
   }
-  return s;
 }
 
 void *some_logits(call *c, element type, const shape *shape, role role) {
