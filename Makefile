@@ -119,7 +119,7 @@ test-frameworks: $(STAMPS)/package $(STAMPS)/test $(STAMPS)/torch $(STAMPS)/fram
 	$(BIN)/python -m pytest bindings/python/tests/frameworks
 
 .PHONY: test-hardening
-test-hardening: $(LIBRARY) ## Every function at its edges: guard pages, overlaps, sizes, threads, fork
+test-hardening: $(LIBRARY) ## Every function at its edges: guard pages, overlaps, sizes, threads, fork, large
 	$(MAKE) --no-print-directory -C Tests/Hardening LIBRARY_DIR=$(abspath $(LIBRARY_DIR))
 
 .PHONY: test-sanitizers

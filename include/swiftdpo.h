@@ -1261,7 +1261,8 @@ swiftdpo_status swiftdpo_vocab_shard_merge(size_t rows, const swiftdpo_shard_sta
                                            const swiftdpo_shard_statistics *other, swiftdpo_culprit *culprit);
 
 /** Log-probabilities from the merged statistics of all shards. `logits` gives the batch's shape and labels; its logits
- * are not read (and may be NULL). Of the results, entropies, log_sum_squares, mean_logits and top_1 must be NULL. */
+ * are not read (and may be NULL). A label that no shard has is refused, whatever options->nonfinite says. Of the results,
+ * entropies, log_sum_squares, mean_logits and top_1 must be NULL. */
 swiftdpo_status swiftdpo_vocab_shard_logps(const swiftdpo_logits_f32 *logits, const swiftdpo_logps_options *options,
                                            const swiftdpo_shard_statistics *merged,
                                            const swiftdpo_logps_results *results, swiftdpo_culprit *culprit);

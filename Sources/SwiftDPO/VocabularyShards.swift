@@ -156,9 +156,10 @@ public func swiftdpo_vocab_shard_logps(
     defer { rows.free() }
     for row in 0..<batch.rows where plan.values[row].label >= 0 {
       let scored = ScoredRow(labelLogit: labelLogits[row], maximum: maxima[row], sum: sums[row])
+      // A label that no shard has is out of the vocabulary. NaN that is a logit makes the row's sum NaN as well.
+      let isNobodys = scored.labelLogit.isNaN && (batch.refuseNonfinite || scored.logNormalizer < .infinity)
+      try require(!isNobodys, SWIFTDPO_ERROR_LABEL, "label_logits", at: row)
       if batch.refuseNonfinite {
-        // A label that no shard has is out of the vocabulary.
-        try require(!scored.labelLogit.isNaN, SWIFTDPO_ERROR_LABEL, "label_logits", at: row)
         try require(scored.logNormalizer.isFinite, SWIFTDPO_ERROR_NONFINITE, "maxima", at: row)
       }
       rows.values[row] = scored

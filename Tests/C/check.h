@@ -91,6 +91,7 @@ void test_divergences_bad_input_f32(void);
 void test_divergences_bad_input_f64(void);
 void test_found(void);
 void test_fused(void);
+void test_fused_forms(void);
 void test_golden(void);
 void test_growth(void);
 void test_library(void);

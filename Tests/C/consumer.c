@@ -39,6 +39,7 @@ int main(int argc, char **argv) {
   test_logits_bad_input();
   test_shards();
   test_fused();
+  test_fused_forms();
   test_tokens_bad_input();
   test_unpaired_bad_input_f32();
   test_unpaired_bad_input_f64();

@@ -117,6 +117,9 @@ static void test_logps_refusals(void) {
   REFUSED(SWIFTDPO_ERROR_STRUCT_SIZE, "merged", 0, f.merged.struct_size = 0);
   REFUSED(SWIFTDPO_ERROR_OVERLAP, "logps", 0, f.results.logps = f.read.maxima);
   REFUSED(SWIFTDPO_ERROR_LABEL, "label_logits", 1, f.read.label_logits[1] = NAN);
+  REFUSED(SWIFTDPO_ERROR_LABEL, "label_logits", 1, f.options.nonfinite = SWIFTDPO_NONFINITE_PROPAGATE;
+          f.read.label_logits[1] = NAN);
+  ACCEPTED(f.options.nonfinite = SWIFTDPO_NONFINITE_PROPAGATE; f.read.label_logits[1] = f.read.sums[1] = NAN);
   REFUSED(SWIFTDPO_ERROR_NONFINITE, "maxima", 0, f.read.maxima[0] = NAN);
   REFUSED(SWIFTDPO_ERROR_NONFINITE, "maxima", 3, f.read.maxima[3] = -INFINITY; f.read.sums[3] = 0);
   REFUSED(SWIFTDPO_ERROR_NONFINITE, "maxima", 4, f.read.sums[4] = -1);

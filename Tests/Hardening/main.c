@@ -8,6 +8,7 @@
  *             not: refused
  *   threads   64 threads make the same calls at once: the same bits
  *   fork      children of a process whose threads are calling make the same calls: the same bits
+ *   large     logits of more than 2^31 elements
  */
 #define _GNU_SOURCE
 #include <pthread.h>
@@ -21,6 +22,7 @@
 #include <unistd.h>
 
 #include "call.h"
+#include "large.h"
 
 static uint64_t seed_of(const description *what, unsigned round) {
   uint64_t seed = round;
@@ -290,7 +292,8 @@ int main(int argc, char **argv) {
     unsigned long (*run)(unsigned rounds);
     unsigned rounds;
   } tests[] = {{"heap", test_heap, 60},   {"guards", test_guards, 60},   {"overlaps", test_overlaps, 4},
-               {"sizes", test_sizes, 20}, {"threads", test_threads, 12}, {"fork", test_fork, 12}};
+               {"sizes", test_sizes, 20}, {"threads", test_threads, 12}, {"fork", test_fork, 12},
+               {"large", test_large, 1}};
   if (argc > 1 && strcmp(argv[1], "list") == 0) {
     for (size_t i = 0; i < num_descriptions; i++)
       puts(descriptions[i].function);
@@ -302,6 +305,6 @@ int main(int argc, char **argv) {
       printf("%-8s %7lu calls %s\n", tests[i].name, calls, calls > 0 ? "passed" : "FAILED");
       return calls > 0 ? 0 : 1;
     }
-  fprintf(stderr, "usage: hardening heap|guards|overlaps|sizes|threads|fork [rounds], or list\n");
+  fprintf(stderr, "usage: hardening heap|guards|overlaps|sizes|threads|fork|large [rounds], or list\n");
   return 2;
 }

@@ -113,6 +113,22 @@ def test_a_shard_of_masked_entries_adds_nothing(dtype, softcap):
         vocab_shard_logps(merged, labels, softcap=softcap)
 
 
+@pytest.mark.parametrize("nonfinite", ["error", "propagate"])
+def test_a_label_that_no_shard_has_is_refused(nonfinite):
+    logits, labels = np.zeros((1, 2, 6)), np.array([[-100, 5]])
+    shards = [
+        vocab_shard(logits[..., start : start + 2], labels, start, nonfinite=nonfinite) for start in (0, 2)
+    ]
+    with pytest.raises(ValueError, match=r"^merged\.label_logits\[0, 0\]: a label must be"):
+        vocab_shard_logps(merge_vocab_shards(*shards), labels, nonfinite=nonfinite)
+    logits[0, 0, 1] = np.nan
+    shards = [
+        vocab_shard(logits[..., start : start + 2], labels, start, nonfinite="propagate")
+        for start in (0, 2, 4)
+    ]
+    assert np.isnan(vocab_shard_logps(merge_vocab_shards(*shards), labels, nonfinite="propagate").logps).all()
+
+
 def test_merging_is_commutative_to_the_bit_and_associative_up_to_rounding():
     logits, _, labels = batch("float64", seed=4)
     shards = shards_of(logits, labels, CUTS[-1])
