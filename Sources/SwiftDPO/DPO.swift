@@ -37,7 +37,7 @@ func dpoLoss(
   try require(options.margin.isFinite, SWIFTDPO_ERROR_NONFINITE, "margin")
 
   var ledger = Ledger()
-  if let head { ledger = head.pointee }
+  ledger.join(head)
   var job = PairwiseJob(
     type: type, count: count,
     policyChosen: try ledger.input(pairs.policy_chosen_logps, type, count, "policy_chosen_logps"),

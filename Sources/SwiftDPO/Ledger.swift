@@ -15,6 +15,11 @@ struct Ledger {
   /// Bit i: the call writes buffer i.
   private var results: UInt64 = 0
 
+  /// Begins with the buffers of another one, if there is one.
+  @inline(never) mutating func join(_ other: UnsafePointer<Ledger>?) {
+    if let other { self = other.pointee }
+  }
+
   // MARK: Buffers whose element type is a parameter
 
   /// A buffer that must be there. Without elements its address doesn't matter.

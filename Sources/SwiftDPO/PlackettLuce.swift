@@ -53,7 +53,7 @@ func plackettLuceLoss(
   let choosesWorst = try checkFirstChoice(options.first_choice)
 
   var ledger = Ledger()
-  if let head { ledger = head.pointee }
+  ledger.join(head)
   let offsets = try ledger.optionalInput(rankings.offsets, product(groups, 1, "num_groups") &+ 1, "offsets")
   let (entries, largest) = try countEntries(groups, rankings.group_size, offsets)
   let shared = try product(rankings.num_shared_items, 1, "num_shared_items")

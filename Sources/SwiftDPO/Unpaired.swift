@@ -40,7 +40,7 @@ func unpairedLoss(
   let referenceFree = try checkFlag(options.reference_free, "reference_free")
 
   var ledger = Ledger()
-  if let head { ledger = head.pointee }
+  ledger.join(head)
   var job = UnpairedJob(
     type: type, count: count, policy: try ledger.input(unpaired.policy_logps, type, count, "policy_logps"),
     desirable: try ledger.input(unpaired.desirable, count, "desirable"))
