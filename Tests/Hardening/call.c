@@ -1,5 +1,5 @@
 /* How calls are made up, made, and looked at. */
-#define _POSIX_C_SOURCE 200112L /* posix_memalign */
+#define _GNU_SOURCE /* posix_memalign */
 #include "call.h"
 
 #include <math.h>

@@ -61,13 +61,8 @@ static bool run(size_t rows, const uint16_t *given, const int64_t *labels, doubl
   return works;
 }
 
-unsigned long test_large(unsigned rounds) {
-  (void)rounds;
-  uint16_t *logits = tiled(), *gradient = tiled(), *expected = malloc(2 * tile_bytes);
-  int64_t *labels = malloc(ROWS * sizeof *labels);
-  double *logps = malloc(ROWS * sizeof *logps), expected_logps[2 * ROWS_OF_TILE];
-  if (!logits || !gradient || !expected || !labels || !logps)
-    return 0;
+/** Whether all rows together are what those of each tile are alone. */
+static bool compare(uint16_t *logits, uint16_t *gradient, uint16_t *expected, int64_t *labels, double *logps) {
   uint16_t *const ends[] = {logits, logits + (size_t)(ROWS - ROWS_OF_TILE) * VOCABULARY};
   for (size_t end = 0; end < 2; end++)
     for (size_t i = 0; i < (size_t)ROWS_OF_TILE * VOCABULARY; i++)
@@ -76,20 +71,33 @@ unsigned long test_large(unsigned rounds) {
     labels[row] = VOCABULARY - 1 - (int64_t)(row % ROWS_OF_TILE);
 
   if (!run(ROWS, logits, labels, logps, gradient))
-    return 0;
+    return false;
+  double expected_logps[2 * ROWS_OF_TILE];
   bool same = true;
-  for (size_t end = 0; end < 2; end++)
+  for (size_t end = 0; end < 2; end++) {
     if (!run(ROWS_OF_TILE, ends[end], labels, expected_logps + end * ROWS_OF_TILE, expected))
-      return 0;
-    else
-      same &= memcmp(gradient + (ends[end] - logits), expected, tile_bytes) == 0;
+      return false;
+    same &= memcmp(gradient + (ends[end] - logits), expected, tile_bytes) == 0;
+  }
   same &= memcmp(expected_logps, expected_logps + ROWS_OF_TILE, sizeof expected_logps / 2) != 0;
   for (size_t row = 0; row < ROWS; row++)
     same &= logps[row] == expected_logps[row % ROWS_OF_TILE + (row >= ROWS - ROWS_OF_TILE ? ROWS_OF_TILE : 0)];
   if (!same)
     fprintf(stderr, "large: rows of a batch of more than 2^31 logits are not what they are alone\n");
-  munmap(logits, TILES * tile_bytes);
-  munmap(gradient, TILES * tile_bytes);
+  return same;
+}
+
+unsigned long test_large(unsigned rounds) {
+  (void)rounds;
+  uint16_t *logits = tiled(), *gradient = tiled(), *expected = malloc(tile_bytes);
+  int64_t *labels = malloc(ROWS * sizeof *labels);
+  double *logps = malloc(ROWS * sizeof *logps);
+  const bool same =
+      logits && gradient && expected && labels && logps && compare(logits, gradient, expected, labels, logps);
+  if (logits)
+    munmap(logits, TILES * tile_bytes);
+  if (gradient)
+    munmap(gradient, TILES * tile_bytes);
   free(expected);
   free(labels);
   free(logps);
