@@ -1,4 +1,4 @@
-"""A figure: what was measured, of whom, at which size. It prints itself, and is what report.py writes."""
+"""A figure: what was measured, of whom, at which size. It prints itself, and is what results.py writes."""
 
 import dataclasses
 from typing import Any, NamedTuple

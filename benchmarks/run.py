@@ -19,7 +19,7 @@ import machine
 import overhead
 import plots
 import rankings
-import report
+import results
 import scaling
 import step
 from figures import Figure
@@ -61,7 +61,7 @@ def write(figures: dict[str, Figure], folder: Path) -> list[Figure]:
     if two_threads.points:
         two_threads.measured_on = ordered[0].measured_on
         ordered.append(two_threads)
-    report.write(ordered, folder)
+    results.write(ordered, folder)
     return ordered
 
 
@@ -76,7 +76,7 @@ def main() -> None:
         "--out", type=Path, default=HERE, help="folder for results.json, RESULTS.md and plots/"
     )
     options = parser.parse_args()
-    figures = {figure.name: figure for figure in report.read(options.out) if figure.name in BENCHMARKS}
+    figures = {figure.name: figure for figure in results.read(options.out) if figure.name in BENCHMARKS}
     names = [] if options.draw else options.only
     expected = [
         BENCHMARKS[name].quick_seconds if options.quick else BENCHMARKS[name].seconds for name in names
