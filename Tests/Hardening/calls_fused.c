@@ -55,6 +55,7 @@ static swiftdpo_fused_options *fused_options(call *c, const linear_head *head, c
   size_t least = 0, most, ref_least = 0;
   if (!leave_out(c) && TYPED(swiftdpo_fused_linear_workspace)(head, options, &least, &most, NULL) == SWIFTDPO_OK) {
     linear_head shape = *head;
+    shape.struct_size = sizeof shape; /* of a newer head, the tail is not copied */
     if (ref)
       shape.hidden_size = ref->hidden_size;
     if (TYPED(swiftdpo_fused_linear_workspace)(&shape, options, &ref_least, &most, NULL) == SWIFTDPO_OK) {
