@@ -1312,8 +1312,8 @@ typedef struct swiftdpo_linear_head_f32 {
   size_t struct_size;     /**< sizeof(swiftdpo_linear_head_f32) */
   size_t num_sequences;   /**< B */
   size_t sequence_length; /**< T. Ignored with offsets. */
-  size_t hidden_size;     /**< H, at least 1 */
-  size_t vocab_size;      /**< V, at least 1 */
+  size_t hidden_size;     /**< H, from 1 to 2^31 - 1 */
+  size_t vocab_size;      /**< V, from 1 to 2^31 - 1 */
   const float *hidden;    /**< [rows, H], rows = B * T or offsets[B]. Required unless there are none. */
   size_t hidden_stride;   /**< Elements from one row of hidden to the next; 0: H. */
   const float *weight;    /**< [V, H]. Required. */

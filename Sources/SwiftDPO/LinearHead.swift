@@ -44,6 +44,7 @@ struct LinearHead {
     width = try product(head.hidden_size, 1, names.size)
     // Sizes in 32 bits are what a BLAS has to have.
     try require(width <= Int(Int32.max), SWIFTDPO_ERROR_SIZE_OVERFLOW, names.size)
+    try require(batch.vocabulary <= Int(Int32.max), SWIFTDPO_ERROR_SIZE_OVERFLOW, "vocab_size")
     try require(width > 0 || batch.rows == 0, SWIFTDPO_ERROR_COUNT, names.size)
     stride = head.hidden_stride == 0 ? width : try product(head.hidden_stride, 1, names.stride)
     try require(stride >= width, SWIFTDPO_ERROR_STRIDE, names.stride)

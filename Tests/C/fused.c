@@ -120,6 +120,7 @@ static void test_head_refusals(void) {
   REFUSED(SWIFTDPO_ERROR_STRUCT_SIZE, "head", 0, f.head.struct_size = 8);
   REFUSED(SWIFTDPO_ERROR_COUNT, "hidden_size", 0, f.head.hidden_size = 0);
   REFUSED(SWIFTDPO_ERROR_SIZE_OVERFLOW, "hidden_size", 0, f.head.hidden_size = (size_t)1 << 40);
+  REFUSED(SWIFTDPO_ERROR_SIZE_OVERFLOW, "vocab_size", 0, f.head.vocab_size = (size_t)1 << 40);
   REFUSED(SWIFTDPO_ERROR_COUNT, "vocab_size", 0, f.head.vocab_size = 0);
   REFUSED(SWIFTDPO_ERROR_STRIDE, "hidden_stride", 0, f.head.hidden_stride = H - 1);
   REFUSED(SWIFTDPO_ERROR_NULL_POINTER, "labels", 0, f.head.labels = NULL);
