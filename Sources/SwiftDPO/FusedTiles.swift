@@ -66,13 +66,15 @@ struct TileShape {
 struct RowPlan {
   let planned: Scratch<PlannedRow>
   /// The scored rows, in the order of groups.
-  private let order: Scratch<Int>
+  private let order: UnsafeMutablePointer<Int>
   private(set) var count = 0
   /// Chunk c is rows chunks[c] up to chunks[c + 1] of the order; block b is chunks blocks[b] up to blocks[b + 1], and
   /// groups firstGroups[b] up to firstGroups[b + 1].
-  private let chunks: Scratch<Int>
-  private let blocks: Scratch<Int>
-  private let firstGroups: Scratch<Int>
+  private let chunks: UnsafeMutablePointer<Int>
+  private let blocks: UnsafeMutablePointer<Int>
+  private let firstGroups: UnsafeMutablePointer<Int>
+  /// Where these four stand.
+  private let numbers: Scratch<Int>
   private(set) var chunkCount = 0
   private(set) var blockCount = 0
 
@@ -80,19 +82,25 @@ struct RowPlan {
     _ batch: LogitsBatch, _ shape: TileShape, _ groups: Groups, absentLabels: Bool = false
   ) throws(Fault) {
     let groupCount = groups.count(batch.sequences)
+    // There is no memory for more, and sums of such counts would overflow.
+    try require(batch.rows >> 58 == 0 && groupCount >> 58 == 0, SWIFTDPO_ERROR_OUT_OF_MEMORY, "num_sequences")
     planned = try Scratch(batch.rows, "num_sequences")
-    order = try Scratch(batch.rows, "num_sequences")
-    chunks = try Scratch(batch.rows + groupCount + 2, "num_sequences")
-    blocks = try Scratch(groupCount + 2, "num_sequences")
-    firstGroups = try Scratch(groupCount + 2, "num_sequences")
+    do throws(Fault) { numbers = try Scratch(2 * batch.rows + 3 * groupCount + 6, "num_sequences") } catch {
+      planned.free()
+      throw error
+    }
+    order = numbers.values
+    chunks = order + batch.rows
+    blocks = chunks + batch.rows + groupCount + 2
+    firstGroups = blocks + groupCount + 2
     do throws(Fault) { try batch.plan(planned.values, absentLabels: absentLabels) } catch {
       free()
       throw error
     }
 
-    blocks.values[0] = 0
-    firstGroups.values[0] = 0
-    chunks.values[0] = 0
+    blocks[0] = 0
+    firstGroups[0] = 0
+    chunks[0] = 0
     var start = 0
     for group in 0..<groupCount {
       let before = count
@@ -109,7 +117,7 @@ struct RowPlan {
   private mutating func append(_ group: Int, _ groups: Groups, _ batch: LogitsBatch) {
     groups.forEachSequence(group) { sequence in
       for row in batch.rows(of: sequence) where planned.values[row].label >= 0 {
-        order.values[count] = row
+        order[count] = row
         count += 1
       }
     }
@@ -120,35 +128,32 @@ struct RowPlan {
     let pieces = (rows.count + shape.rows - 1) / shape.rows
     for piece in 0..<pieces {
       chunkCount += 1
-      chunks.values[chunkCount] = rows.lowerBound + rows.count * (piece + 1) / pieces
+      chunks[chunkCount] = rows.lowerBound + rows.count * (piece + 1) / pieces
     }
     blockCount += 1
-    blocks.values[blockCount] = chunkCount
-    firstGroups.values[blockCount] = group
+    blocks[blockCount] = chunkCount
+    firstGroups[blockCount] = group
   }
 
   func free() {
     planned.free()
-    order.free()
-    chunks.free()
-    blocks.free()
-    firstGroups.free()
+    numbers.free()
   }
 
-  var rows: UnsafeBufferPointer<Int> { UnsafeBufferPointer(start: order.values, count: count) }
+  var rows: UnsafeBufferPointer<Int> { UnsafeBufferPointer(start: order, count: count) }
 
   /// The scored rows of a chunk.
   func rows(of chunk: Int) -> UnsafeBufferPointer<Int> {
-    let start = chunks.values[chunk]
-    return UnsafeBufferPointer(start: order.values + start, count: chunks.values[chunk + 1] - start)
+    let start = chunks[chunk]
+    return UnsafeBufferPointer(start: order + start, count: chunks[chunk + 1] - start)
   }
 
-  func chunks(of block: Int) -> Range<Int> { blocks.values[block]..<blocks.values[block + 1] }
+  func chunks(of block: Int) -> Range<Int> { blocks[block]..<blocks[block + 1] }
 
-  func groups(of block: Int) -> Range<Int> { firstGroups.values[block]..<firstGroups.values[block + 1] }
+  func groups(of block: Int) -> Range<Int> { firstGroups[block]..<firstGroups[block + 1] }
 
   /// How many scored rows there are before a chunk.
-  func rows(before chunk: Int) -> Int { chunks.values[chunk] }
+  func rows(before chunk: Int) -> Int { chunks[chunk] }
 }
 
 /// Temporary memory: a chunk of rows, what a tile of weights is widened to, and behind that tiles of logits.
