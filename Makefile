@@ -137,7 +137,7 @@ test-valgrind: $(LIBRARY) ## The C tests and every function under memcheck, whic
 	$(MAKE) --no-print-directory -C Tests/Hardening valgrind LIBRARY_DIR=$(abspath $(LIBRARY_DIR))
 
 .PHONY: fuzz
-fuzz: $(SANITIZED) ## A fuzzer for each family of functions (FUZZ_SECONDS=n for each)
+fuzz: $(SANITIZED) ## A fuzzer for each family of functions (FUZZ_SECONDS=n for each, FUZZ_SEED=0 for new calls)
 	$(MAKE) --no-print-directory -C Tests/Hardening fuzz CC=$(CLANG) LIBRARY_DIR=$(abspath $(SANITIZED_DIR))
 
 .PHONY: test-exhaustive
