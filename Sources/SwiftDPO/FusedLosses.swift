@@ -29,6 +29,19 @@ private enum Loss {
   case unpaired(swiftdpo_unpaired_f64, UnsafePointer<swiftdpo_unpaired_options>?, swiftdpo_unpaired_results_f64)
   case rankings(swiftdpo_rankings_f64, UnsafePointer<swiftdpo_plackett_luce_options>?, swiftdpo_ranking_results_f64)
 
+  /// Whether it refuses log-probabilities that are infinite or NaN.
+  var refusesNonfinite: Bool {
+    get throws(Fault) {
+      let policy =
+        switch self {
+        case .pairs(_, let options, _): try readOptional(options, "loss_options").nonfinite
+        case .unpaired(_, let options, _): try readOptional(options, "loss_options").nonfinite
+        case .rankings(_, let options, _): try readOptional(options, "loss_options").nonfinite
+        }
+      return policy == SWIFTDPO_NONFINITE_ERROR
+    }
+  }
+
   /// Asks the loss's own function; with the buffers of the head, only whether it would be refused.
   func ask(_ question: Question, _ input: LossInput, head: UnsafePointer<Ledger>? = nil) throws(Fault) {
     switch self {
@@ -203,11 +216,14 @@ private func fusedLoss(
   }
 
   // Gradients may be written as soon as nothing can be refused any more.
-  var goesOn = !asked.couplesBatch && !gradients.areNone
-  if batch.refuseNonfinite {
-    let cannotOverflow = try head.head.checkFinite(batch, plan.rows)
-    goesOn = goesOn && cannotOverflow && !head.masksLabel
+  let cannotOverflow = batch.refuseNonfinite ? try head.head.checkFinite(batch, plan.rows) : false
+  var isCertain = try !loss.refusesNonfinite
+  if cannotOverflow && !head.masksLabel && head.weighsModestly {
+    isCertain = true
+    if let known = input.refLogps { for index in 0..<sequences where !known[index].isFinite { isCertain = false } }
   }
+  if batch.refuseNonfinite && !cannotOverflow { isCertain = false }
+  let goesOn = isCertain && !asked.couplesBatch && !gradients.areNone
   if goesOn {
     gradients.clear(call.head, batch, plan)
     for block in 0..<plan.blockCount {
@@ -262,6 +278,12 @@ extension FusedHead {
     guard let bias = head.bias else { return false }
     for row in plan.rows where head.type.load(bias, plan.planned.values[row].label) == -.infinity { return true }
     return false
+  }
+
+  /// No token's weight is so large that a sum of finite log-probabilities could overflow.
+  fileprivate var weighsModestly: Bool {
+    for row in plan.rows where abs(plan.planned.values[row].weight) > 0x1p800 { return false }
+    return true
   }
 }
 

@@ -177,6 +177,10 @@ static void test_loss_refusals(void) {
   REFUSED(SWIFTDPO_ERROR_OVERLAP, "losses", 0, f.loss_results.losses = f.loss_results.loss);
   /* A masked label: the loss finds it, before a gradient is written. */
   REFUSED(SWIFTDPO_ERROR_NONFINITE, "policy_chosen_logps", 0, f.read.bias[1] = -INFINITY);
+  REFUSED(SWIFTDPO_ERROR_NONFINITE, "policy_chosen_logps", 0,
+          (f.options.nonfinite = SWIFTDPO_NONFINITE_PROPAGATE, f.read.bias[1] = -INFINITY));
+  REFUSED(SWIFTDPO_ERROR_NONFINITE, "ref_chosen_logps", 0,
+          (f.head.bias = NULL, f.ref.bias = f.read.bias, f.read.bias[1] = -INFINITY));
 }
 
 /** What the head must give is what the plain calls give for its logits. */
