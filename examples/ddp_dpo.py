@@ -10,6 +10,7 @@ the sum is multiplied by their number first.
 """
 
 import argparse
+import gc
 import json
 import os
 from contextlib import nullcontext
@@ -134,6 +135,10 @@ def main() -> None:
     if arguments.out is not None and rank == 0:
         saved = {"gradients": first, "metrics": [tuple(m) for m in history], "exchanges": exchanges[0]}
         torch.save(saved, arguments.out)
+    # DDP goes first, with its cycles: were it the last to hold the group, it would wait for the group's
+    # threads while they wait for Python's lock.
+    del wrapped
+    gc.collect()
     dist.destroy_process_group()
 
 

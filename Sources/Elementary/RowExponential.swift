@@ -31,6 +31,10 @@ public struct RowExponential {
   /// The largest |x L|, with a margin, for which `shifted` is exact.
   @_transparent public static var largestExcess: Float { 0x1p20 }
 
+  /// Scales whose constants are finite: beyond them -inf times 0, or 0 times infinity, would be NaN.
+  @_transparent public static func takes(scale: Double) -> Bool { scale > 0x1p-100 && scale < 0x1p100 }
+
+  /// - Precondition: `takes(scale:)`.
   @_transparent public init(scale: Double, exponent: Int32) {
     let wide = scale * log2e
     let narrow = Float(wide)

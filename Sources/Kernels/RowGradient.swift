@@ -35,10 +35,10 @@ private struct SoftmaxInSingle {
   /// -weight e^(n ln 2 - LSE) dl/dx
   var factor: F32x16
 
-  /// nil if the log-sum-exp is too large for single precision.
+  /// nil if the log-sum-exp or the scale is too much for single precision.
   init?(_ form: LogitsForm, _ row: GradientRow) {
     let exponent = row.logSumExp * log2e
-    guard exponent > -0x1p20 && exponent < 0x1p20 else { return nil }
+    guard exponent > -0x1p20 && exponent < 0x1p20 && RowExponential.takes(scale: form.scale) else { return nil }
     let n = Int32(exponent)
     exponential = RowExponential(scale: form.scale, exponent: n)
     let rest = exp(F64x8(repeating: Double(n) * ln2 - row.logSumExp))[0]

@@ -3,7 +3,11 @@ import Preference
 
 /// Statistics of a row of logits, reading it once: in single precision where the row allows it, else in double.
 func rowStatistics(_ form: LogitsForm, _ row: UnsafeRawPointer, _ count: Int, _ all: Bool) -> RowStatistics {
-  if form.type != .f64 && form.softcap == 0, let single = statisticsInSingle(form, row, count, all) { return single }
+  if form.type != .f64 && form.softcap == 0 && RowExponential.takes(scale: form.scale),
+    let single = statisticsInSingle(form, row, count, all)
+  {
+    return single
+  }
   return statisticsInDouble(form, row, count, all)
 }
 

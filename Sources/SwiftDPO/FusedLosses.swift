@@ -218,7 +218,7 @@ private func fusedLoss(
   // Gradients may be written as soon as nothing can be refused any more.
   let cannotOverflow = batch.refuseNonfinite ? try head.head.checkFinite(batch, plan.rows) : false
   var isCertain = try !loss.refusesNonfinite
-  if cannotOverflow && !head.masksLabel && head.weighsModestly {
+  if cannotOverflow && !head.masksLabel && head.scalesModestly {
     isCertain = true
     if let known = input.refLogps { for index in 0..<sequences where !known[index].isFinite { isCertain = false } }
   }
@@ -280,9 +280,10 @@ extension FusedHead {
     return false
   }
 
-  /// No token's weight is so large that a sum of finite log-probabilities could overflow.
-  fileprivate var weighsModestly: Bool {
-    for row in plan.rows where abs(plan.planned.values[row].weight) > 0x1p800 { return false }
+  /// Neither the scale nor a token's weight is so large that a sum of finite logits could overflow with it.
+  fileprivate var scalesModestly: Bool {
+    if abs(batch.form.scale) > 0x1p400 { return false }
+    for row in plan.rows where abs(plan.planned.values[row].weight) > 0x1p400 { return false }
     return true
   }
 }

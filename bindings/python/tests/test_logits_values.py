@@ -107,7 +107,7 @@ def test_a_temperature_is_a_factor_of_the_logits(dtype):
         np.testing.assert_allclose(getattr(out, field), getattr(cool, field), rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("temperature", [1e-6, 1e6, 1e-30, 1e30])
+@pytest.mark.parametrize("temperature", [1e-6, 1e6, 1e-30, 1e30, 1e60, 1e300])
 @pytest.mark.parametrize("dtype", TYPES)
 def test_extreme_temperatures(dtype, temperature):
     given, exact, labels = rows_of(np.random.default_rng(4).normal(0, 3, (8, 50)), dtype, range(8))
@@ -116,6 +116,19 @@ def test_extreme_temperatures(dtype, temperature):
     np.testing.assert_allclose(out.token_logps[0], rows.token_logps, rtol=1e-6, atol=1e-6)
     gradient = swiftdpo.sequence_logps_backward(given, labels, [1.0], out, out=empty_like(given))
     assert np.isfinite(numbers(gradient)).all() or dtype == "float16"
+
+
+@pytest.mark.parametrize("temperature", [1e-300, 1e-60, 1e-30, 1.0, 1e30, 1e60, 1e300])
+@pytest.mark.parametrize("dtype", TYPES)
+def test_masked_entries_at_extreme_temperatures(dtype, temperature):
+    logits = np.zeros((3, 50))
+    logits[:, 7:] = -INF
+    given, _, labels = rows_of(logits, dtype)
+    out = swiftdpo.sequence_logps(given, labels, shift=False, temperature=temperature, by_products=True)
+    np.testing.assert_allclose(out.token_logps, -math.log(7), rtol=1e-7)
+    np.testing.assert_allclose(out.entropies, math.log(7), rtol=1e-7)
+    gradient = swiftdpo.sequence_logps_backward(given, labels, [0.0], out, out=empty_like(given))
+    assert (numbers(gradient) == 0).all()
 
 
 def test_no_cap_is_0_or_none():

@@ -1,11 +1,13 @@
 """TRL's trainer and ours, one after the other, in a process of a group: what each saw, as files."""
 
+import gc
 import json
 import os
 import sys
 from pathlib import Path
 
 import swiftdpo.trl as ours
+import torch.distributed as dist
 import trl
 from trainers import metrics, preferences, train
 
@@ -24,6 +26,10 @@ def main(folder: Path) -> None:
             "metrics": metrics(trainer),
         }
         (folder / f"{name}-{rank}.json").write_text(json.dumps(seen))
+    # As in examples/ddp_dpo.py: DDP goes before the group that it holds.
+    del trainer
+    gc.collect()
+    dist.destroy_process_group()
 
 
 main(Path(sys.argv[1]))
