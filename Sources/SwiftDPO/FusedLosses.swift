@@ -217,13 +217,11 @@ private func fusedLoss(
 
   // Gradients may be written as soon as nothing can be refused any more.
   let cannotOverflow = batch.refuseNonfinite ? try head.head.checkFinite(batch, plan.rows) : false
-  var isCertain = try !loss.refusesNonfinite
-  if cannotOverflow && !head.masksLabel && head.scalesModestly {
-    isCertain = true
-    if let known = input.refLogps { for index in 0..<sequences where !known[index].isFinite { isCertain = false } }
-  }
-  if batch.refuseNonfinite && !cannotOverflow { isCertain = false }
-  let goesOn = isCertain && !asked.couplesBatch && !gradients.areNone
+  let isFinite =
+    cannotOverflow && !head.masksLabel && head.scalesModestly
+    && input.refLogps.map { kernels.firstNonfinite(.f64, $0, sequences) < 0 } ?? true
+  let mayBeInfinite = try !loss.refusesNonfinite && (cannotOverflow || !batch.refuseNonfinite)
+  let goesOn = (isFinite || mayBeInfinite) && !asked.couplesBatch && !gradients.areNone
   if goesOn {
     gradients.clear(call.head, batch, plan)
     for block in 0..<plan.blockCount {

@@ -132,10 +132,8 @@ private func evaluate(_ job: ListwiseJob, capacity: Int) throws(Fault) -> FixedO
     throw Fault(SWIFTDPO_ERROR_OUT_OF_MEMORY, "group_size")
   }
   defer { free(memory) }
-  var sums = InlineArray<64, FixedOrderSum>(repeating: FixedOrderSum())
-  withUnsafePointer(to: job) { job in
-    withUnsafeMutablePointer(to: &sums) { pointer in
-      let sums = UnsafeMutableRawPointer(pointer).assumingMemoryBound(to: FixedOrderSum.self)
+  return withUnsafePointer(to: job) { job in
+    sumOfTasks(tasks) { sums in
       parallel(tasks) { task in
         let start = task * grain
         let end = job.pointee.numGroups - start > grain ? start + grain : job.pointee.numGroups
@@ -144,7 +142,4 @@ private func evaluate(_ job: ListwiseJob, capacity: Int) throws(Fault) -> FixedO
       }
     }
   }
-  var total = FixedOrderSum()
-  for task in 0..<tasks { total.add(sums[task]) }
-  return total
 }

@@ -18,7 +18,7 @@ func evaluate(_ job: inout RankingJob, capacity: Int, items: Int) throws(Fault) 
     }
     clearResults(of: job, items)
     return withUnsafePointer(to: job) { job in
-      tasks.sum { sums in
+      sumOfTasks(tasks.count) { sums in
         parallel(tasks.count) { task in
           RankingTasks.withSmallWorkspace { workspace in sums[task] = tasks.run(job, task, workspace) }
         }
@@ -45,7 +45,7 @@ func evaluate(_ job: inout RankingJob, capacity: Int, items: Int) throws(Fault) 
   }
   clearResults(of: job, items)
   return withUnsafePointer(to: job) { job in
-    tasks.sum { sums in
+    sumOfTasks(tasks.count) { sums in
       parallel(strands) { strand in
         var task = strand
         while task < tasks.count {
@@ -94,17 +94,6 @@ private struct RankingTasks {
     kernels.rankingRewards(job, start..<end)
     if job.pointee.ties == .breslow { return kernels.ranking(job, start..<end, workspace) }
     return tiedRankings(job, start..<end, workspace)
-  }
-
-  /// Adds up what `body` leaves for each task, in their order.
-  func sum(_ body: (UnsafeMutablePointer<FixedOrderSum>) -> Void) -> FixedOrderSum {
-    var sums = InlineArray<64, FixedOrderSum>(repeating: FixedOrderSum())
-    withUnsafeMutablePointer(to: &sums) { pointer in
-      body(UnsafeMutableRawPointer(pointer).assumingMemoryBound(to: FixedOrderSum.self))
-    }
-    var total = FixedOrderSum()
-    for task in 0..<count { total.add(sums[task]) }
-    return total
   }
 
   /// A workspace on the stack.

@@ -1,5 +1,6 @@
 import CPlatform
 import CSwiftDPO
+import Elementary
 
 // Work on all cores. A call is cut into tasks by its data alone, never by the number of threads, and each task writes
 // its own results: so the number of threads changes nothing but the time.
@@ -63,3 +64,15 @@ public func swiftdpo_set_num_threads(_ threads: Int32) -> swiftdpo_status {
 
 @_cdecl("swiftdpo_num_threads") @implementation
 public func swiftdpo_num_threads() -> Int32 { Threads.count }
+
+/// Adds up what `body` leaves for each of at most 64 tasks, in their order.
+@inline(never)
+func sumOfTasks(_ count: Int, _ body: (UnsafeMutablePointer<FixedOrderSum>) -> Void) -> FixedOrderSum {
+  var sums = InlineArray<64, FixedOrderSum>(repeating: FixedOrderSum())
+  withUnsafeMutablePointer(to: &sums) { pointer in
+    body(UnsafeMutableRawPointer(pointer).assumingMemoryBound(to: FixedOrderSum.self))
+  }
+  var total = FixedOrderSum()
+  for task in 0..<count { total.add(sums[task]) }
+  return total
+}

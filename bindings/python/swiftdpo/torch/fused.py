@@ -228,8 +228,7 @@ def fused_linear_kto_loss(
 ) -> UnpairedLoss:
     """`kto_loss` of hidden states of B responses, as `fused_linear_dpo_loss` is that of pairs."""
     head = Head.of(hidden, weight, labels, bias, options)
-    ref = head.reference(ref_hidden, ref_weight, ref_bias, ref_logps)
-    return _unpaired(kto_loss, head, ref_logps if ref is None else ref, desirable, options)
+    return _unpaired(kto_loss, head, (ref_hidden, ref_weight, ref_bias, ref_logps), desirable, options)
 
 
 def fused_linear_bco_loss(
@@ -247,17 +246,19 @@ def fused_linear_bco_loss(
 ) -> UnpairedLoss:
     """`bco_loss` of hidden states of B responses, as `fused_linear_dpo_loss` is that of pairs."""
     head = Head.of(hidden, weight, labels, bias, options)
-    ref = head.reference(ref_hidden, ref_weight, ref_bias, ref_logps)
-    return _unpaired(bco_loss, head, ref_logps if ref is None else ref, desirable, options)
+    return _unpaired(bco_loss, head, (ref_hidden, ref_weight, ref_bias, ref_logps), desirable, options)
 
 
 def _unpaired(
     function: Callable[..., UnpairedLoss],
     head: Head,
-    ref_logps: Tensor | None,
+    reference: tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None],
     desirable: Tensor,
     options: dict[str, Any],
 ) -> UnpairedLoss:
+    ref = head.reference(*reference)
+    ref_logps = reference[-1] if ref is None else ref
+
     def loss(logps: Tensor, _: Tensor) -> UnpairedLoss:
         return function(logps, ref_logps, desirable, **options)
 
