@@ -35,6 +35,10 @@ static PyObject *core_set_num_threads(PyObject *Py_UNUSED(module), PyObject *obj
 static PyMethodDef methods[] = {
     FAST(dpo_loss, "($module, policy_chosen_logps, policy_rejected_logps, ref_chosen_logps, ref_rejected_logps, beta, "
                    "margin, weights, soft_labels, label_smoothing, reduction, nonfinite, mixture, /)"),
+    FAST(tensors_dpo_loss,
+         "($module, policy_chosen_logps, policy_rejected_logps, ref_chosen_logps, ref_rejected_logps, "
+         "beta, label_smoothing, reduction, nonfinite, /)"),
+    FAST(tensors_scaled, "($module, by_chosen, by_rejected, grad_loss, /)"),
     FAST(unpaired_loss, "($module, policy_logps, ref_logps, beta, weights, desirable, loss_type, reduction, nonfinite, "
                         "desirable_weight, undesirable_weight, baseline, /)"),
     FAST(kto_baseline_add, "($module, policy_kl_logps, ref_kl_logps, /)"),
@@ -100,7 +104,7 @@ static int check_library(void) {
 }
 
 static int execute(PyObject *module) {
-  if (check_library() < 0 || PyArray_ImportNumPyAPI() < 0 || name_dlpack() < 0)
+  if (check_library() < 0 || PyArray_ImportNumPyAPI() < 0 || name_dlpack() < 0 || name_exchange() < 0)
     return -1;
   return PyModule_AddStringConstant(module, "__version__", VERSION);
 }

@@ -108,6 +108,8 @@ int exports_dlpack(PyObject *object);
  * is_bfloat16 is NULL, and else an array of bit patterns. */
 PyArrayObject *borrow_dlpack(PyObject *object, int *is_bfloat16);
 
+int name_exchange(void); /* tensors.c; once, before the calls */
+
 /* -- options.c: arguments that are no arrays ------------------------------------------------------------------------ */
 
 int expect_arguments(const char *function, Py_ssize_t given, Py_ssize_t expected);
@@ -174,7 +176,9 @@ static inline void regain_gil(PyThreadState *released) {
 
 /* -- The calls ------------------------------------------------------------------------------------------------------ */
 
-PyObject *core_dpo_loss(PyObject *module, PyObject *const *args, Py_ssize_t nargs);      /* pairs.c */
+PyObject *core_dpo_loss(PyObject *module, PyObject *const *args, Py_ssize_t nargs);         /* pairs.c */
+PyObject *core_tensors_dpo_loss(PyObject *module, PyObject *const *args, Py_ssize_t nargs); /* tensors.c */
+PyObject *core_tensors_scaled(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *core_unpaired_loss(PyObject *module, PyObject *const *args, Py_ssize_t nargs); /* unpaired.c */
 PyObject *core_kto_baseline_add(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *core_kto_baseline_value(PyObject *module, PyObject *const *args, Py_ssize_t nargs);

@@ -43,6 +43,20 @@ def dpo_loss(
     mixture: tuple[Any, ...] | None,
     /,
 ) -> tuple[Any, ...]: ...
+def tensors_dpo_loss(
+    policy_chosen_logps: Any,
+    policy_rejected_logps: Any,
+    ref_chosen_logps: Any,
+    ref_rejected_logps: Any,
+    beta: float,
+    label_smoothing: float,
+    reduction: Reduction,
+    nonfinite: Nonfinite,
+    /,
+) -> tuple[tuple[Any, tuple[FloatArray, FloatArray]], Any, Any] | None: ...
+def tensors_scaled(
+    by_chosen: FloatArray, by_rejected: FloatArray, grad_loss: Any, /
+) -> tuple[Any, Any, None] | None: ...
 def unpaired_loss(
     policy_logps: ArrayLike,
     ref_logps: ArrayLike | None,

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, from_numpy
 
 from .. import _core
-from .._typing import Nonfinite, Reduction
 from ..dpo import LOSS_TYPES
 from ._backward import apply, differentiable_once
 from ._operators import Operator
@@ -126,22 +125,31 @@ def gradients(inputs: PairInputs, options: PairOptions, grad_loss: Tensor) -> li
 
 
 class _OfPolicy(torch.autograd.Function):
-    """Log-probabilities of the policy, and results of the extension, to the loss: their gradients are
-    known."""
+    """Log-probabilities of the policy, and the loss with its gradients by them, which are known, to the
+    loss."""
 
     @staticmethod
-    def forward(ctx: Any, _chosen: Tensor, _rejected: Tensor, results: tuple[Any, ...]) -> Tensor:
-        ctx.gradients = results
-        return loss_tensor(results)
+    def forward(
+        ctx: Any, _chosen: Tensor, _rejected: Tensor, known: tuple[Tensor, tuple[Any, Any]]
+    ) -> Tensor:
+        loss, ctx.gradients = known
+        return loss
 
     @staticmethod
     def backward(ctx: Any, grad_loss: Tensor) -> Any:
-        results, (wants_chosen, wants_rejected, _) = ctx.gradients, ctx.needs_input_grad
-        by_chosen = from_numpy(results[2]) * grad_loss if wants_chosen else None
-        by_rejected = from_numpy(results[3]) * grad_loss if wants_rejected else None
-        if torch.is_grad_enabled():
-            by_chosen, by_rejected = differentiable_once([by_chosen, by_rejected])
-        return by_chosen, by_rejected, None
+        by_chosen, by_rejected = ctx.gradients
+        if not torch.is_grad_enabled():
+            scaled = _core.tensors_scaled(by_chosen, by_rejected, grad_loss)
+            if scaled is not None:
+                return scaled
+        # Differentiated again, or by tensors of another kind, such as a batch of gradients at once.
+        found: list[Tensor | None] = [from_numpy(by_chosen) * grad_loss, from_numpy(by_rejected) * grad_loss]
+        return *differentiable_once(found), None
+
+
+# `_OfPolicy.apply` without what that does for function transforms, 3 us. Whoever calls it has looked whether
+# one is active.
+apply_of_policy: Any = super(torch.autograd.Function, _OfPolicy).apply
 
 
 class _OfAll(torch.autograd.Function):
@@ -200,35 +208,5 @@ def pair_loss(inputs: PairInputs, options: PairOptions) -> tuple[Tensor, ...]:
     if _couples(inputs, options) or any(x is not None and x.requires_grad for x in others):
         loss = apply(_OfAll, *inputs, options, results)
     else:
-        loss = apply(_OfPolicy, inputs[0], inputs[1], results)
-    return loss, from_numpy(results[4]), from_numpy(results[5])
-
-
-def plain_loss(
-    policy_chosen_logps: Tensor,
-    policy_rejected_logps: Tensor,
-    ref_chosen_logps: Tensor | None,
-    ref_rejected_logps: Tensor | None,
-    beta: float,
-    label_smoothing: float,
-    reduction: Reduction,
-    nonfinite: Nonfinite,
-) -> tuple[Tensor, ...]:
-    """`pair_loss` of "sigmoid" with a constant reference, on the shortest way: most of a small batch's time
-    is that."""
-    results = _core.dpo_loss(
-        lend(policy_chosen_logps),  # type: ignore[arg-type]
-        lend(policy_rejected_logps),  # type: ignore[arg-type]
-        lend(ref_chosen_logps),
-        lend(ref_rejected_logps),
-        beta,
-        None,
-        None,
-        None,
-        label_smoothing,
-        reduction,
-        nonfinite,
-        None,
-    )
-    loss = apply(_OfPolicy, policy_chosen_logps, policy_rejected_logps, results)
+        loss = apply(_OfPolicy, inputs[0], inputs[1], (loss_tensor(results), results[2:4]))
     return loss, from_numpy(results[4]), from_numpy(results[5])

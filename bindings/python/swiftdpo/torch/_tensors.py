@@ -88,26 +88,6 @@ def is_plain(tensors: Sequence[Tensor | None]) -> bool:
     return True
 
 
-def is_plain_reference(chosen: object, rejected: object, *reference: object) -> bool:
-    """`is_plain` of log-probabilities of a policy and of a reference that collects no gradient, in little
-    time."""
-    if not isinstance(chosen, Tensor) or not isinstance(rejected, Tensor):
-        return False
-    dtype = chosen.dtype
-    if dtype is not _SINGLE and dtype is not _DOUBLE:
-        return False
-    if rejected.dtype is not dtype or not chosen.is_cpu or not rejected.is_cpu:
-        return False
-    for tensor in reference:
-        if tensor is None:
-            continue
-        if not isinstance(tensor, Tensor) or tensor.dtype is not dtype or not tensor.is_cpu:
-            return False
-        if tensor.requires_grad:
-            return False
-    return True
-
-
 def move(tensor: Tensor, device: torch.device) -> Tensor:
     """The one place where data goes from a device to another."""
     return tensor.to(device)

@@ -4,15 +4,16 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from torch import Tensor
-from torch.compiler import is_compiling
+from torch._C import _are_functorch_transforms_active
+from torch.compiler import is_dynamo_compiling
 
+from .._core import tensors_dpo_loss
 from .._typing import Nonfinite, Reduction
 from ..dpo import FDivergence, LossType, mixture
-from ._pairs import PairInputs, PairOptions, pair_loss, plain_loss
+from ._pairs import PairInputs, PairOptions, apply_of_policy, pair_loss
 from ._tensors import (
     Number,
     is_plain,
-    is_plain_reference,
     refuse_gradient,
     require_tensor,
     tensor_or_none,
@@ -76,19 +77,31 @@ def dpo_loss(
     NaN and infinities go through to the results that depend on them, so that a scaler of losses sees them;
     ``nonfinite="error"`` refuses them.
     """
+    # The shortest way, for plain DPO over tensors that lie as the library reads them: None if they don't.
     if (
-        loss_type == "sigmoid"
+        type(policy_chosen_logps) is Tensor
         and type(beta) is float
+        and loss_type == "sigmoid"
         and (weights is None and margin is None and soft_labels is None and loss_weights is None)
         and f_divergence_type == "reverse_kl"
         and not reference_free
-        and not is_compiling()
-        and is_plain_reference(
-            policy_chosen_logps, policy_rejected_logps, ref_chosen_logps, ref_rejected_logps
-        )
+        and not is_dynamo_compiling()
+        and not _are_functorch_transforms_active()
     ):
-        given = (policy_chosen_logps, policy_rejected_logps, ref_chosen_logps, ref_rejected_logps)
-        return PairLoss._make(plain_loss(*given, beta, label_smoothing, reduction, nonfinite))
+        found = tensors_dpo_loss(
+            policy_chosen_logps,
+            policy_rejected_logps,
+            ref_chosen_logps,
+            ref_rejected_logps,
+            beta,
+            label_smoothing,
+            reduction,
+            nonfinite,
+        )
+        if found is not None:
+            known, chosen_rewards, rejected_rewards = found
+            loss = apply_of_policy(policy_chosen_logps, policy_rejected_logps, known)
+            return PairLoss(loss, chosen_rewards, rejected_rewards)
     if loss_type == "sigmoid" and loss_weights is None and f_divergence_type == "reverse_kl":
         choice = (*_PLAIN[:3], reference_free)
     else:

@@ -11,6 +11,7 @@ import pytest
 import swiftdpo
 import swiftdpo.torch as sdt
 import torch
+from swiftdpo import _core
 from swiftdpo.dpo import LossType
 from torch import Tensor
 from torch.autograd import gradcheck
@@ -345,6 +346,85 @@ def test_a_graph_can_be_kept() -> None:
     kept = first.clone()
     first.zero_()
     assert torch.equal(torch.autograd.grad(2 * loss, case.tensors[0])[0], 2 * kept)
+
+
+def plain_pairs(**more: Any) -> tuple[Tensor, Tensor]:
+    """The loss of pairs that go the shortest way, and a leaf that it depends on."""
+    chosen, *others = (logps(B, seed=seed).detach() for seed in range(4))
+    chosen.requires_grad_()
+    return sdt.dpo_loss(chosen, *others, beta=0.3, **more).loss, chosen
+
+
+def test_gradients_by_the_loss_of_any_kind() -> None:
+    """A number or a row, with gaps, repeated, negated, or a batch of them."""
+    single, leaf = plain_pairs()
+    losses, other = plain_pairs(reduction="none")
+    of_mean = torch.autograd.grad(single, leaf, retain_graph=True)[0]
+    of_each = torch.autograd.grad(losses, other, torch.ones(B).double(), retain_graph=True)[0]
+    assert torch.allclose(of_each, B * of_mean, rtol=1e-15)
+    factors = torch.arange(2 * B).double() - 2.5
+    for row in (factors[:B], factors[::2], factors[:1].expand(B)):
+        found = torch.autograd.grad(losses, other, row, retain_graph=True)[0]
+        assert torch.equal(found, of_each * row)
+    rows = torch.autograd.grad(losses, other, torch.eye(B).double(), is_grads_batched=True)[0]
+    assert torch.equal(rows, torch.diag(of_each))
+    negated = torch.tensor(1 + 2j, dtype=torch.complex128).conj().imag
+    assert negated.is_neg()
+    assert torch.equal(torch.autograd.grad(single, leaf, negated)[0], -2 * of_mean)
+
+
+def test_what_does_not_lie_plainly_goes_the_general_way() -> None:
+    expected, leaf = plain_pairs()
+    reference = [logps(B, seed=seed).detach() for seed in (2, 3)]
+    rejected = logps(B, seed=1).detach()
+
+    def loss(chosen: Tensor) -> Tensor:
+        return sdt.dpo_loss(chosen, rejected, *reference, beta=0.3).loss
+
+    gaps = torch.stack([leaf.detach(), torch.zeros(B).double()], dim=1)[:, 0]
+    assert torch.equal(loss(gaps), expected) and torch.equal(loss(torch.nn.Parameter(gaps)), expected)
+    one = torch.complex(rejected[:1], -leaf.detach()[:1]).conj().imag[0][None]
+    assert one.is_neg() and one.stride() == (1,)
+    with pytest.raises(RuntimeError, match="negative bit"):
+        sdt.dpo_loss(one, *(x[:1] for x in (rejected, *reference)))
+
+
+def test_function_transforms_are_refused() -> None:
+    with pytest.raises(RuntimeError, match="functorch transforms"):
+        torch.func.grad(lambda x: x * plain_pairs()[0])(torch.ones(()))
+    with pytest.raises(RuntimeError):
+        torch.func.grad(lambda x: sdt.dpo_loss(x, x, None, None).loss)(logps(B).detach())
+
+
+def test_the_shortest_way_takes_nothing_that_it_cannot_read() -> None:
+    tensor = logps(B).detach()
+    options: Any = (0.3, 0.0, "mean", "propagate")
+    assert _core.tensors_dpo_loss(tensor, tensor, None, None, *options) is not None
+    for bad in (
+        None,
+        [1.0],
+        1.0,
+        tensor.numpy(),
+        tensor.half(),
+        tensor[::2],
+        tensor[0],
+        tensor[:, None],
+        tensor[:1],
+    ):
+        assert _core.tensors_dpo_loss(tensor, bad, None, None, *options) is None
+        assert _core.tensors_dpo_loss(tensor, tensor, bad, tensor, *options) is None
+        if not isinstance(bad, Tensor):
+            assert _core.tensors_dpo_loss(bad, bad, None, None, *options) is None
+    for other in (torch.empty(B, device="meta"), tensor.to_sparse(), tensor.float(), logps(B)):
+        assert _core.tensors_dpo_loss(tensor, tensor, tensor, other, *options) is None
+    for i, bad in enumerate([-1.0, 0.5, "max", "ignore"]):
+        wrong = (*options[:i], bad, *options[i + 1 :])
+        assert _core.tensors_dpo_loss(tensor, tensor, None, None, *wrong) is None
+    _, (by_chosen, by_rejected) = _core.tensors_dpo_loss(tensor, tensor, None, None, *options)[0]
+    for grad in (None, 1.0, tensor[:2], tensor.float(), tensor[0].to("meta"), tensor[::2]):
+        assert _core.tensors_scaled(by_chosen, by_rejected, grad) is None
+    for gradient in (None, tensor, by_chosen[:2].astype(np.float32), by_chosen[::2], by_chosen[:, None]):
+        assert _core.tensors_scaled(by_chosen, gradient, tensor[0]) is None
 
 
 # -- What is not finite, and what is refused -----------------------------------------------------------------
