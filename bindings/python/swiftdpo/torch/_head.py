@@ -26,6 +26,8 @@ class HeadInputs(NamedTuple):
     labels: Tensor
     mask: Tensor | None = None
     offsets: Tensor | None = None
+    token_weights: Tensor | None = None
+    ld_lengths: Tensor | None = None
 
 
 class HeadOptions(NamedTuple):
@@ -33,6 +35,7 @@ class HeadOptions(NamedTuple):
 
     ignore_index: int
     shift: bool
+    ld_alpha: float
     temperature: float
     softcap: float | None
     nonfinite: str
@@ -60,6 +63,8 @@ class _Rows(NamedTuple):
     sequences: Tensor
     num_tokens: Tensor
     """(S,): how many rows each sequence has."""
+    weights: Tensor | None
+    """Of each row's log-probability in the sequence's sum, in double precision; None: 1."""
 
     @classmethod
     def of(cls, inputs: HeadInputs, options: HeadOptions) -> "_Rows":
@@ -80,7 +85,13 @@ class _Rows(NamedTuple):
         index = counts.nonzero()[:, 0]
         sequences = sequences[index]
         num_tokens = torch.bincount(sequences, minlength=len(sizes))
-        return cls(index - 1 if options.shift else index, labels[index].contiguous(), sequences, num_tokens)
+        return cls(
+            index - 1 if options.shift else index,
+            labels[index].contiguous(),
+            sequences,
+            num_tokens,
+            _weights(inputs, options, index, sequences, num_tokens),
+        )
 
     def some(self, part: slice | Tensor) -> "_Rows":
         """Some of them, of all sequences."""
@@ -89,7 +100,39 @@ class _Rows(NamedTuple):
             self.labels[part].contiguous(),
             self.sequences[part].contiguous(),
             self.num_tokens,
+            None if self.weights is None else self.weights[part].contiguous(),
         )
+
+    def sums(self, token_logps: Tensor) -> Tensor:
+        """(S,): of the rows' log-probabilities, weighted. One without weight is left out, infinite as it may
+        be."""
+        if self.weights is not None:
+            token_logps = torch.where(self.weights == 0, 0.0, self.weights * token_logps)
+        sums = torch.zeros(len(self.num_tokens), dtype=torch.float64)
+        return sums.index_add_(0, self.sequences, token_logps)
+
+    def slopes(self, of_sequences: Tensor) -> Tensor:
+        """d loss / d log-probability of each row, given those by the sums."""
+        slopes = of_sequences[self.sequences]
+        return slopes if self.weights is None else slopes * self.weights
+
+
+def _weights(
+    inputs: HeadInputs, options: HeadOptions, index: Tensor, sequences: Tensor, num_tokens: Tensor
+) -> Tensor | None:
+    """Weights of the labels at `index`, all that count, in the order in which they lie."""
+    weights = None
+    if inputs.token_weights is not None:
+        weights = inputs.token_weights.reshape(-1)[index].to(torch.float64)
+        if not bool(weights.isfinite().all()):
+            raise ValueError("token_weights has a number that is not finite")
+    if inputs.ld_lengths is not None:
+        # Which token of its sequence each one is, from 0.
+        place = torch.arange(len(index)) - (num_tokens.cumsum(0) - num_tokens)[sequences]
+        is_beyond = place >= inputs.ld_lengths[sequences]
+        factors = torch.where(is_beyond, options.ld_alpha, 1.0).to(torch.float64)
+        weights = factors if weights is None else weights * factors
+    return weights
 
 
 class _Head:
@@ -235,11 +278,6 @@ class _Sums(NamedTuple):
         ]
 
 
-def _of_sequences(rows: _Rows, token_logps: Tensor) -> Tensor:
-    sums = torch.zeros(len(rows.num_tokens), dtype=torch.float64)
-    return sums.index_add_(0, rows.sequences, token_logps)
-
-
 def _score(head: _Head) -> tuple[Tensor, Tensor, Tensor]:
     """Log-probabilities of sequences, normalizers of rows, and the last logits."""
     found, normalizers = [], []
@@ -249,14 +287,14 @@ def _score(head: _Head) -> tuple[Tensor, Tensor, Tensor]:
         logps, log_sums = head.score(rows, logits)
         found.append(logps)
         normalizers.append(log_sums)
-    return _of_sequences(head.rows, torch.cat(found)), torch.cat(normalizers), logits
+    return head.rows.sums(torch.cat(found)), torch.cat(normalizers), logits
 
 
 def _gradients(
     head: _Head, normalizers: Tensor, kept: Tensor | None, grad_logps: Tensor, wanted: Any
 ) -> _Sums:
     sums = _Sums.of(head, wanted)
-    slopes = grad_logps[head.rows.sequences]
+    slopes = head.rows.slopes(grad_logps)
     for number, part in enumerate(head.chunks()):
         rows = head.rows.some(part)
         logits = head.logits(rows) if kept is None else kept
@@ -311,9 +349,9 @@ def _foresee(
         logits = head.logits(rows)
         token_logps, normalizers[block] = head.score(rows, logits)
         here = torch.unique(rows.sequences)
-        logps[here] = _of_sequences(rows, token_logps)[here]
+        logps[here] = rows.sums(token_logps)[here]
         slopes[here] = slopes_of(logps, num_tokens)[here]
-        head.differentiate(rows, logits, normalizers[block], slopes[rows.sequences], sums, number == 0)
+        head.differentiate(rows, logits, normalizers[block], rows.slopes(slopes), sums, number == 0)
     return logps, normalizers, _Foreseen(slopes, sums)
 
 
@@ -354,7 +392,11 @@ class _Logps(torch.autograd.Function):
             del foreseen
             head = _Head(inputs, ctx.options)
             sums = _gradients(head, normalizers, kept, grad_logps, ctx.needs_input_grad)
-        return *differentiable_once(sums.like(inputs)), *(None,) * 6
+        return *differentiable_once(sums.like(inputs)), *_CONSTANTS
+
+
+_NUM_DIFFERENTIABLE = HeadInputs._fields.index("bias") + 1
+_CONSTANTS = (None,) * (len(HeadInputs._fields) - _NUM_DIFFERENTIABLE + 3)
 
 
 def _forward(inputs: HeadInputs, options: HeadOptions) -> list[Tensor]:
@@ -392,7 +434,7 @@ _operator = Operator(
     forward=_forward,
     fake=_fake,
     gradients=_operator_gradients,
-    differentiable=3,
+    differentiable=_NUM_DIFFERENTIABLE,
     num_kept=1,
 )
 

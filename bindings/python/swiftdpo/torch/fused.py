@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .._typing import Nonfinite
 from ._head import HeadInputs, HeadOptions, LossSlopes, head_logps
-from ._tensors import require_tensor
+from ._tensors import refuse_gradient, require_tensor
 from .dpo import PairLoss, dpo_loss
 from .rankings import PlackettLuceLoss, plackett_luce_loss
 from .unpaired import UnpairedLoss, bco_loss, kto_loss
@@ -38,6 +38,9 @@ def fused_linear_logps(
     average: bool = False,
     mask: Tensor | None = None,
     offsets: Tensor | None = None,
+    token_weights: Tensor | None = None,
+    ld_lengths: Tensor | None = None,
+    ld_alpha: float = 1.0,
     temperature: float = 1.0,
     softcap: float | None = None,
     nonfinite: Nonfinite = "propagate",
@@ -71,6 +74,9 @@ def fused_linear_logps(
         "average": average,
         "mask": mask,
         "offsets": offsets,
+        "token_weights": token_weights,
+        "ld_lengths": ld_lengths,
+        "ld_alpha": ld_alpha,
         "temperature": temperature,
         "softcap": softcap,
         "nonfinite": nonfinite,
@@ -125,6 +131,27 @@ class Head(NamedTuple):
         with torch.no_grad():
             return fused_linear_logps(hidden, weight, self.labels, bias=bias, **self.options)[0]
 
+    def _check_weights(self, inputs: HeadInputs, ld_alpha: float) -> None:
+        """Shapes and types of what weighs tokens."""
+        expected = {
+            "token_weights": (inputs.token_weights, (torch.float64, torch.float32), self.labels.shape),
+            "ld_lengths": (inputs.ld_lengths, (torch.int64, torch.int32), (self.num_sequences,)),
+        }
+        for name, (tensor, dtypes, shape) in expected.items():
+            if tensor is None:
+                continue
+            if require_tensor(tensor, name).dtype not in dtypes:
+                raise TypeError(f"{name} has dtype {tensor.dtype}; expected {dtypes[0]}")
+            if tensor.shape != shape:
+                raise ValueError(f"{name} has shape {tuple(tensor.shape)}; expected {tuple(shape)}")
+            if not tensor.is_cpu:
+                raise ValueError(f"{name} is on {tensor.device}; expected the host")
+        refuse_gradient(inputs.token_weights, "token_weights")
+        if not 0 <= ld_alpha <= 1:
+            raise ValueError(f"ld_alpha is {ld_alpha}; expected a number in [0, 1]")
+        if ld_alpha != 1 and inputs.ld_lengths is None:
+            raise ValueError("ld_alpha needs ld_lengths")
+
     def logps(
         self, groups: Tensor | None = None, loss: Callable[[Tensor, Tensor], Tensor] | None = None
     ) -> tuple[Tensor, Tensor]:
@@ -151,8 +178,10 @@ class Head(NamedTuple):
         if (logits_dtype := given.pop("logits_dtype")) not in (None, dtype, torch.float32):
             raise TypeError(f"logits_dtype is {logits_dtype}; expected None or torch.float32")
         inputs = HeadInputs(
-            self.hidden, self.weight, self.bias, self.labels, given.pop("mask"), given.pop("offsets")
+            **tensors,  # type: ignore[arg-type]
+            **{name: given.pop(name) for name in ("mask", "offsets", "token_weights", "ld_lengths")},
         )
+        self._check_weights(inputs, given["ld_alpha"])
         average = given.pop("average")
         options = HeadOptions(**given, widens=logits_dtype is torch.float32)
 

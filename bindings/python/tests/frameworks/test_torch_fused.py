@@ -271,11 +271,75 @@ def test_under_torch_compile(average: bool) -> None:
 
 def test_the_operator() -> None:
     hidden, weight, bias, labels = head((2, 8, 5, 30), 0)
-    options = (-100, True, 0.7, 20.0, "propagate", 500, False)
+    options = (-100, True, 0.3, 0.7, 20.0, "propagate", 500, False)
     operator: Any = torch.ops.swiftdpo.fused_linear_logps.default
-    torch.library.opcheck(operator, (hidden, weight, bias, labels, labels != 3, None, *options))
+    weights = torch.linspace(-1, 1, 32).view(4, 8), torch.tensor([2, 0, 9, 1])
+    torch.library.opcheck(operator, (hidden, weight, bias, labels, labels != 3, None, *weights, *options))
     packed = (hidden.detach().reshape(32, 5), weight, None, labels.reshape(32), None)
-    torch.library.opcheck(operator, (*packed, torch.tensor([0, 3, 3, 32]), *options))
+    torch.library.opcheck(operator, (*packed, torch.tensor([0, 3, 3, 32]), None, None, *options))
+
+
+LD_LENGTHS = torch.tensor([3, 0, 5, 40, 1, 7])
+
+
+def weighted(shape: tuple[int, ...]) -> dict[str, dict[str, Any]]:
+    """What weighs tokens: factors, some negative and some 0; the tokens beyond some; both."""
+    weights = torch.linspace(-0.5, 1.5, 120, dtype=torch.float64).view(shape)
+    weights = weights.masked_fill(torch.arange(120).view(shape) % 7 == 0, 0.0)
+    lengths = {"ld_lengths": LD_LENGTHS, "ld_alpha": 0.3}
+    return {
+        "weights": {"token_weights": weights},
+        "LD": lengths,
+        "both": {"token_weights": weights} | lengths,
+    }
+
+
+@pytest.mark.parametrize("workspace_size", [1, 60 * ROW, 64 << 20])
+@pytest.mark.parametrize("kind", ["weights", "LD", "both"])
+def test_weighted_tokens_against_autograd(kind: str, workspace_size: int) -> None:
+    hidden, weight, bias, labels = head((3, 20, 7, 50), 0)
+    options: Any = weighted((6, 20))[kind]
+    ref = dict(zip(("ref_chosen_logps", "ref_rejected_logps"), PAIRS, strict=True))
+    out = sdt.fused_linear_dpo_loss(
+        hidden, weight, labels, bias=bias, workspace_size=workspace_size, **ref, **options
+    )
+    out.loss.backward()
+
+    doubles = [x.detach().double().requires_grad_() for x in (hidden, weight, bias)]
+    targets = labels[:, 1:]
+    factors = (targets != -100).double()
+    places = factors.cumsum(1) - 1
+    if "ld_lengths" in options:
+        factors = torch.where(places >= LD_LENGTHS[:, None], 0.3 * factors, factors)
+    factors = factors * options.get("token_weights", torch.ones(6, 20))[:, 1:]
+    tokens = F.log_softmax(doubles[0] @ doubles[1].T + doubles[2], -1)[:, :-1]
+    logps = (tokens.gather(-1, targets.clamp(min=0)[..., None])[..., 0] * factors).sum(1)
+    expected = pairs(logps, (targets != -100).sum(1))
+    expected.backward()
+    close(out.loss.detach(), expected.detach())
+    close(out.policy_logps.detach(), logps.detach())
+    for found, double in zip((hidden, weight, bias), doubles, strict=True):
+        close(found.grad, double.grad)
+
+
+@pytest.mark.parametrize("average", [False, True])
+@pytest.mark.parametrize("kind", ["weights", "LD", "both"])
+def test_weighted_tokens_as_those_of_logits(kind: str, average: bool) -> None:
+    """Packed and padded, a masked label among them, and a logit of -inf whose token has no weight."""
+    hidden, weight, bias, labels = (x.detach() for x in head((3, 20, 7, 50), 0))
+    options: Any = weighted((6, 20))[kind] | {"average": average, "mask": labels != 3}
+    bias[labels[0, 7]] = -torch.inf
+    labels[0, 7 + 1 :][labels[0, 8:] == labels[0, 7]] = -100
+    logits = hidden @ weight.T + bias
+    expected = sdt.sequence_logps(logits, labels, **options).logps
+    found, _ = sdt.fused_linear_logps(hidden, weight, labels, bias=bias, workspace_size=9 * ROW, **options)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
+    flat = {name: x.flatten() if name in ("token_weights", "mask") else x for name, x in options.items()}
+    offsets = torch.arange(7) * 20
+    packed, _ = sdt.fused_linear_logps(
+        hidden.flatten(0, 1), weight, labels.flatten(), bias=bias, offsets=offsets, **flat
+    )
+    torch.testing.assert_close(packed, expected, rtol=1e-6, atol=0)
 
 
 def test_packed_is_padded() -> None:
@@ -370,6 +434,18 @@ REFUSED: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"weight": torch.zeros(5, 4).half()}, TypeError, "weight is of torch.float16"),
     ({"hidden": torch.zeros(2, 3, 4, device="meta")}, ValueError, "hidden is on meta"),
     ({"logits_dtype": torch.float16}, TypeError, "logits_dtype"),
+    ({"token_weights": torch.ones(2, 3).long()}, TypeError, "token_weights has dtype torch.int64"),
+    ({"token_weights": torch.ones(2, 2)}, ValueError, r"token_weights has shape \(2, 2\)"),
+    ({"token_weights": torch.full((2, 3), torch.nan)}, ValueError, "token_weights has a number"),
+    (
+        {"token_weights": torch.ones(2, 3, requires_grad=True)},
+        ValueError,
+        "token_weights requires a gradient",
+    ),
+    ({"ld_lengths": torch.ones(2)}, TypeError, "ld_lengths has dtype torch.float32"),
+    ({"ld_lengths": torch.ones(3).long()}, ValueError, r"ld_lengths has shape \(3,\)"),
+    ({"ld_lengths": torch.ones(2).long(), "ld_alpha": 1.5}, ValueError, "ld_alpha is 1.5"),
+    ({"ld_alpha": 0.5}, ValueError, "ld_alpha needs ld_lengths"),
 ]
 
 
