@@ -17,7 +17,7 @@ import swiftdpo.trl as ours
 import trl
 from peers import TRL_LOSS_TYPES
 from peft import LoraConfig
-from trainers import judgements, metrics, preferences, train
+from trainers import judgements, metrics, mixtral, preferences, train
 from trl.experimental.cpo import CPOConfig, CPOTrainer
 from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
@@ -50,7 +50,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 def compare(
     theirs: type, mine: type, config: type, data: Any, folder: Path, options: dict[str, Any], **more: Any
-) -> None:
+) -> Any:
+    """Trains with both, and returns the trainer of `mine`."""
     expected, found = (
         train(trainer, config, data, folder, STEPS, **more, **options) for trainer in (theirs, mine)
     )
@@ -66,6 +67,7 @@ def compare(
                 continue  # Policy and reference agree: rounding decides.
             # Differences of log-probabilities near -100 have an error of 1e-5 in TRL.
             assert mine_now[name] == pytest.approx(value, rel=2e-4, abs=2e-5), name
+    return found
 
 
 @pytest.mark.parametrize("loss_type", [name for name in TRL_LOSS_TYPES if name not in TOGETHER])
@@ -153,6 +155,26 @@ def test_cpo(options: dict[str, Any], tmp_path: Path) -> None:
 
 def test_orpo(tmp_path: Path) -> None:
     compare(ORPOTrainer, ours.ORPOTrainer, ORPOConfig, preferences(40), tmp_path, {}, reference=False)
+
+
+EXPERTS: dict[str, tuple[type, type, type, bool]] = {
+    "dpo": (trl.DPOTrainer, ours.DPOTrainer, trl.DPOConfig, True),
+    "kto": (trl.KTOTrainer, ours.KTOTrainer, trl.KTOConfig, True),
+    "cpo": (CPOTrainer, ours.CPOTrainer, CPOConfig, False),
+    "orpo": (ORPOTrainer, ours.ORPOTrainer, ORPOConfig, False),
+}
+
+
+@pytest.mark.parametrize("name", EXPERTS)
+def test_mixture_of_experts(name: str, tmp_path: Path) -> None:
+    """The loss has the router's in it, as TRL's has."""
+    theirs, mine, config, reference = EXPERTS[name]
+    data = judgements(40) if name == "kto" else preferences(40)
+    found = compare(theirs, mine, config, data, tmp_path, {}, reference=reference, model=mixtral)
+    assert found.aux_loss_enabled
+    if name in ("dpo", "kto"):  # The others' loss is logged as a whole.
+        for entry, loss in zip(metrics(found), found.losses, strict=True):
+            assert entry["aux_loss"] > 1 and loss > 2 * entry["aux_loss"]
 
 
 def test_evaluation(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,13 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import torch
 from datasets import Dataset
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 # For models this small, threads that wait for one another take longer than the work.
 torch.set_num_threads(1)
@@ -38,23 +45,33 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
+def architecture(size: int, layers: int) -> dict[str, Any]:
+    """What the configurations of all models here say."""
+    return dict(
+        vocab_size=len(SPECIAL) + 256,
+        hidden_size=size,
+        intermediate_size=2 * size,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+
+
 def llama(size: int = 32, layers: int = 2, seed: int = 0) -> LlamaForCausalLM:
     """A policy that has learned nothing yet."""
     torch.manual_seed(seed)
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=len(SPECIAL) + 256,
-            hidden_size=size,
-            intermediate_size=2 * size,
-            num_hidden_layers=layers,
-            num_attention_heads=2,
-            num_key_value_heads=2,
-            max_position_embeddings=512,
-            pad_token_id=0,
-            bos_token_id=1,
-            eos_token_id=2,
-        )
-    )
+    return LlamaForCausalLM(LlamaConfig(**architecture(size, layers)))
+
+
+def mixtral() -> MixtralForCausalLM:
+    """The same with a mixture of experts, whose router has a loss of its own that outweighs the rest."""
+    torch.manual_seed(0)
+    experts = dict(num_local_experts=4, num_experts_per_tok=2, output_router_logits=True)
+    return MixtralForCausalLM(MixtralConfig(**architecture(32, 2), **experts, router_aux_loss_coef=2.0))
 
 
 def preferences(count: int, longest: int = 120) -> Dataset:
@@ -103,6 +120,7 @@ def train(
     steps: int,
     reference: bool = True,
     adapter: Any = None,
+    model: Callable[[], Any] = llama,
     **options: Any,
 ) -> Any:
     """The trainer, after so many steps. With an adapter of PEFT's, the model without it is the reference."""
@@ -124,11 +142,11 @@ def train(
         data_seed=3,
         max_length=256,
     )
-    models: dict[str, Any] = {"model": llama()}
+    models: dict[str, Any] = {"model": model()}
     if adapter is not None:
         models["peft_config"] = adapter
     elif reference and not options.get("precompute_ref_log_probs"):
-        models["ref_model"] = llama()
+        models["ref_model"] = model()
     trainer = recording(trainer_class)(
         **models,
         args=config_class(**(settings | options)),
