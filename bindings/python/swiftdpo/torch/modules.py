@@ -8,9 +8,11 @@ from torch import Tensor, nn
 
 from ..unpaired import BCODelta, KTOBaseline
 from .dpo import PairLoss, dpo_loss
+from .listwise import ListLoss, listwise_loss
 from .logps import SequenceLogps, sequence_logps
 from .rankings import PlackettLuceLoss, plackett_luce_loss
 from .reference_free import alphapo_loss, cpo_loss, orpo_loss, simpo_loss, slic_loss, tpo_loss
+from .token_dpo import tdpo_loss
 from .unpaired import UnpairedLoss, bco_loss, kto_loss
 
 
@@ -106,6 +108,20 @@ class TPOLoss(_Loss):
 
     function = staticmethod(tpo_loss)
     __call__: Callable[..., PairLoss]
+
+
+class TDPOLoss(_Loss):
+    """`tdpo_loss` as a module."""
+
+    function = staticmethod(tdpo_loss)
+    __call__: Callable[..., PairLoss]
+
+
+class ListwiseLoss(_Loss):
+    """`listwise_loss` as a module."""
+
+    function = staticmethod(listwise_loss)
+    __call__: Callable[..., ListLoss]
 
 
 class RankingLoss(_Loss):

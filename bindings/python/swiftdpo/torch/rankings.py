@@ -68,13 +68,18 @@ def _evaluate(inputs: _Inputs, options: _Options) -> tuple[Any, ...]:
     )
 
 
-def _of_items(grad_losses: Tensor, inputs: _Inputs) -> Tensor:
+def of_items(grad_losses: Tensor, offsets: Tensor | None) -> Tensor:
     """The factor of each item's gradient: that of its group."""
     if grad_losses.ndim == 0:
         return grad_losses
-    if inputs.offsets is None:
-        return grad_losses.unsqueeze(-1)
-    return grad_losses.repeat_interleave(inputs.offsets.diff())
+    return grad_losses.unsqueeze(-1) if offsets is None else grad_losses.repeat_interleave(offsets.diff())
+
+
+def losses_like(items: Tensor, offsets: Tensor | None, reduction: str) -> Tensor:
+    """An empty tensor in the shape of the loss of groups of items."""
+    if reduction != "none":
+        return items.new_empty(())
+    return items.new_empty(items.shape[:-1] if offsets is None else (offsets.shape[0] - 1,))
 
 
 def _tie_strength_gradient(inputs: _Inputs, options: _Options, grad_losses: Tensor) -> Tensor:
@@ -94,7 +99,7 @@ def _tie_strength_gradient(inputs: _Inputs, options: _Options, grad_losses: Tens
 
 def _scaled(inputs: _Inputs, options: _Options, results: tuple[Any, ...], grad_loss: Tensor) -> list[Tensor]:
     """Gradients by policy, reference and strengths of ties; (0,) for what was not given."""
-    by_policy = torch.from_numpy(results[3]) * _of_items(grad_loss, inputs)
+    by_policy = torch.from_numpy(results[3]) * of_items(grad_loss, inputs.offsets)
     none = by_policy.new_empty(0)
     by_reference = none.clone() if inputs.ref_logps is None else -by_policy
     strengths = inputs.tie_strengths
@@ -106,11 +111,8 @@ def _scaled(inputs: _Inputs, options: _Options, results: tuple[Any, ...], grad_l
 
 
 def _fake(inputs: _Inputs, options: _Options) -> list[Tensor]:
-    items, offsets = inputs.policy_logps, inputs.offsets
-    loss = items.new_empty(())
-    if options.reduction == "none":
-        loss = items.new_empty(items.shape[:-1] if offsets is None else (offsets.shape[0] - 1,))
-    return [loss, items.new_empty(items.shape)]
+    items = inputs.policy_logps
+    return [losses_like(items, inputs.offsets, options.reduction), items.new_empty(items.shape)]
 
 
 _loss = RewardedLoss(

@@ -12,6 +12,7 @@ import swiftdpo
 import swiftdpo.torch as sdt
 import torch
 from swiftdpo import _core
+from swiftdpo._typing import ListwiseLossType
 from swiftdpo.dpo import LossType
 from torch import Tensor
 from torch.autograd import gradcheck
@@ -34,6 +35,8 @@ COMPILED = [
     "bco",
     "rankings",
     "ragged",
+    "lambda of lists",
+    "tdpo1",
 ]
 
 
@@ -76,6 +79,22 @@ def test_other_heads_have_the_bits_of_the_package() -> None:
     loss, rewards = sdt.plackett_luce_loss(policy, reference, 0.4)
     expected = swiftdpo.plackett_luce_loss(policy.detach().numpy(), reference.detach().numpy(), 0.4)
     assert float(loss.detach()) == expected.loss and np.array_equal(rewards.numpy(), expected.rewards)
+    targets = torch.softmax(logps(B, 3, seed=2).detach(), 1)
+    for loss_type in get_args(ListwiseLossType):
+        loss, rewards = sdt.listwise_loss(policy, reference, targets, 0.4, loss_type=loss_type)
+        arrays = [x.detach().numpy() for x in (policy, reference, targets)]
+        expected = swiftdpo.listwise_loss(*arrays, 0.4, loss_type=loss_type)
+        assert float(loss.detach()) == expected.loss and np.array_equal(rewards.numpy(), expected.rewards)
+    divergences = [-logps(B, seed=seed).detach() for seed in (3, 4)]
+    for kind in ("tdpo1", "tdpo2"):
+        given = [policy[:, 0], policy[:, 1], None, None, *divergences]
+        found = sdt.tdpo_loss(*given, loss_type=kind, alpha=0.7)
+        expected = swiftdpo.tdpo_loss(
+            *(None if x is None else x.detach().numpy().copy() for x in given), loss_type=kind, alpha=0.7
+        )
+        assert float(found.loss.detach()) == expected.loss
+        (gradient,) = torch.autograd.grad(found.loss, policy)
+        assert np.array_equal(gradient[:, 0].numpy(), expected.grad_policy_chosen_logps)
     desirable = torch.tensor([True, False, True, True])
     for ours, theirs in ((sdt.kto_loss, swiftdpo.kto_loss), (sdt.bco_loss, swiftdpo.bco_loss)):
         of_one = policy[:, 0].detach().requires_grad_()
@@ -225,17 +244,19 @@ OPERATORS = {
     "pair_loss": lambda: MEAN["mixture"],
     "unpaired_loss": lambda: NONE["kto"],
     "plackett_luce_loss": lambda: NONE["davidson ranks"],
+    "listwise_loss": lambda: NONE["ragged lists"],
 }
 
 
 def arguments_of(name: str, run: Callable[[], Any]) -> tuple[Any, ...]:
     """What an operator is called with, caught on the way."""
-    from swiftdpo.torch import _logps, _pairs, rankings, unpaired
+    from swiftdpo.torch import _logps, _pairs, listwise, rankings, unpaired
 
     operator: Any = {
         "pair_loss": _pairs._operator,
         "unpaired_loss": unpaired._loss.operator,
         "plackett_luce_loss": rankings._loss.operator,
+        "listwise_loss": listwise._loss.operator,
         "sequence_logps": _logps._operator,
     }[name]
     caught: list[tuple[Any, ...]] = []
@@ -477,6 +498,10 @@ def test_a_scaler_sees_overflow() -> None:
         (lambda x: sdt.kto_loss(x, None, x, kl=x.sum()), "kl requires a gradient"),
         (lambda x: sdt.kto_loss(x, None, x > 0, loss_type="bco"), "loss_type is 'bco'"),
         (lambda x: sdt.plackett_luce_loss(x, beta=x), "beta requires a gradient"),
+        (lambda x: sdt.listwise_loss(x, None, x), "targets requires a gradient"),
+        (lambda x: sdt.tdpo_loss(x, x, None, None, x[:1], x), r"chosen_kl has shape \(1,\)"),
+        (lambda x: sdt.tdpo_loss(x, x, None, None, x, x, alpha=-1.0), "alpha is -1.0"),
+        (lambda x: sdt.tdpo_loss(x, x, None, None, x, x, margin=x), "unexpected keyword argument 'margin'"),
         (lambda x: sdt.token_logps(x, LABELS), "logits has 1 dimensions"),
         (lambda x: sdt.sequence_logps(x.to("meta"), LABELS), "logits are on meta"),
     ],
@@ -559,6 +584,13 @@ def test_modules_are_the_functions() -> None:
     assert torch.equal(sdt.CPOLoss()(*policy, **named).loss, sdt.cpo_loss(*policy, **named).loss)
     assert torch.equal(sdt.SLiCLoss()(*policy).loss, sdt.slic_loss(*policy).loss)
     items = logps(B, 3)
+    assert torch.equal(
+        sdt.TDPOLoss()(*policy, None, None, *policy).loss, sdt.tdpo_loss(*policy, None, None, *policy).loss
+    )
+    grades = {"targets": items.detach(), "loss_type": "pro"}
+    assert torch.equal(
+        sdt.ListwiseLoss(**grades)(items, None).loss, sdt.listwise_loss(items, None, **grades).loss
+    )
     assert torch.equal(sdt.RankingLoss(top=1)(items).loss, sdt.plackett_luce_loss(items, top=1).loss)
     logits = some_logits()
     assert torch.equal(

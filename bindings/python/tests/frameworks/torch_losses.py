@@ -134,6 +134,31 @@ def head_cases(reduction: str) -> dict[str, Case]:
         lambda p: sdt.plackett_luce_loss(p, offsets=offsets, weights=WEIGHTS, top=2, **more).loss,
         (logps(12, seed=9),),
     )
+    grades = torch.tensor([[0.2, 0.5, 0.3], [1.0, 0.0, 0.0], [0.1, 0.1, 0.8], [0.4, 0.3, 0.3]]).double()
+    for loss_type in ("cross_entropy", "lambda", "pro"):
+        cases[f"{loss_type} of lists"] = Case(
+            lambda p, r, loss_type=loss_type: (
+                sdt.listwise_loss(p, r, grades, 0.6, loss_type=loss_type, weights=WEIGHTS, **more).loss
+            ),
+            (items, ref_items),
+        )
+    cases["ragged lists"] = Case(
+        lambda p: (
+            sdt.listwise_loss(
+                p, None, grades.flatten(), betas.detach(), loss_type="pro", offsets=offsets, **more
+            ).loss
+        ),
+        (logps(12, seed=9),),
+    )
+    divergences = -logps(B, seed=11), -logps(B, seed=12)
+    cases["tdpo1"] = Case(
+        lambda *x: sdt.tdpo_loss(*x, loss_type="tdpo1", weights=WEIGHTS, **more).loss,
+        (*pair, *(x.detach().requires_grad_() for x in divergences), beta),
+    )
+    cases["tdpo2"] = Case(
+        lambda w, r, d: sdt.tdpo_loss(w, r, None, None, divergences[0].detach(), d, 0.4, 0.7, **more).loss,
+        (*free, divergences[1].detach().requires_grad_()),
+    )
     cases["humanline"] = Case(
         lambda p, r: sdt.humanline_clamp(p, r, -0.8, 0.9), (logps(B, K, seed=1), logps(B, K, seed=2))
     )
