@@ -54,6 +54,43 @@ static const char *const libraries[] = {
 
 static _Atomic(const platform_blas *) current;
 
+// All that were ever taken, the last one first: one that is taken again is the same, so that repeated calls keep nothing.
+typedef struct offer {
+  platform_blas blas;
+  struct offer *earlier;
+} offer;
+
+static _Atomic(offer *) offers;
+
+static const platform_blas *same(const platform_blas *blas, offer *last) {
+  for (offer *at = last; at; at = at->earlier)
+    if (at->blas.gemm == blas->gemm && at->blas.bf16_gemm == blas->bf16_gemm)
+      return &at->blas;
+  return NULL;
+}
+
+// The one of the list that offers these functions, after adding it if need be; NULL: no memory.
+static const platform_blas *keep(platform_blas blas) {
+  offer *last = atomic_load(&offers);
+  const platform_blas *found = same(&blas, last);
+  if (found)
+    return found;
+  Dl_info where;
+  blas.path = strdup(dladdr(blas.gemm, &where) && where.dli_fname ? where.dli_fname : "");
+  offer *made = malloc(sizeof *made);
+  if (made && blas.path) {
+    do {
+      *made = (offer){blas, last};
+      if (atomic_compare_exchange_weak(&offers, &last, made))
+        return &made->blas;
+      found = same(&blas, last); // another thread's call may have added it
+    } while (!found);
+  }
+  free(made);
+  free((void *)blas.path);
+  return found;
+}
+
 // OpenBLAS may be built for 64-bit integers without a suffix to its names. It says so.
 static int has_long_integers(void *library) {
   char *(*const config)(void) = (char *(*)(void))dlsym(library, "openblas_get_config");
@@ -63,29 +100,20 @@ static int has_long_integers(void *library) {
 // What a library offers, or NULL. It stays loaded: calls may be at work in it.
 static const platform_blas *offer_of(void *library) {
   const name *found = NULL;
-  platform_blas offer = {NULL, NULL, NULL, NULL, 0};
-  for (size_t i = 0; i < sizeof names / sizeof *names && !offer.bf16_gemm; i++) {
+  platform_blas blas = {NULL, NULL, NULL, NULL, 0};
+  for (size_t i = 0; i < sizeof names / sizeof *names && !blas.bf16_gemm; i++) {
     void *gemm = dlsym(library, names[i].gemm);
     if (!gemm || (found && strcmp(found->gemm, names[i].gemm) != 0))
       continue;
     found = &names[i];
-    offer.gemm = gemm;
-    offer.bf16_gemm = dlsym(library, names[i].bf16_gemm);
+    blas.gemm = gemm;
+    blas.bf16_gemm = dlsym(library, names[i].bf16_gemm);
   }
   if (!found)
     return NULL;
-  offer.function = found->gemm;
-  offer.integer_bits = found->integer_bits == 64 || has_long_integers(library) ? 64 : 32;
-  Dl_info where;
-  offer.path = strdup(dladdr(offer.gemm, &where) && where.dli_fname ? where.dli_fname : "");
-  platform_blas *made = malloc(sizeof *made);
-  if (!made || !offer.path) {
-    free(made);
-    free((void *)offer.path);
-    return NULL;
-  }
-  *made = offer;
-  return made;
+  blas.function = found->gemm;
+  blas.integer_bits = found->integer_bits == 64 || has_long_integers(library) ? 64 : 32;
+  return keep(blas);
 }
 
 static const platform_blas *offer_of_file(const char *path) {

@@ -8,6 +8,7 @@
  *             not: refused
  *   threads   64 threads make the same calls at once: the same bits
  *   fork      children of a process whose threads are calling make the same calls: the same bits
+ *   blas      64 threads name a BLAS at once, again and again: each time it is the one that was kept
  *   large     logits of more than 2^31 elements
  */
 #define _GNU_SOURCE
@@ -286,6 +287,34 @@ static unsigned long test_fork(unsigned rounds) {
   return failures == 0 && atomic_load(&wrong) == 0 ? CHILDREN * num_descriptions * rounds : 0;
 }
 
+/* The BLAS, which stays the one at SWIFTDPO_BLAS: named, looked for, or not found elsewhere. */
+
+static const char *path_in_use(void) {
+  swiftdpo_blas blas = SWIFTDPO_BLAS_INIT;
+  return swiftdpo_blas_info(&blas) == SWIFTDPO_OK ? blas.path : NULL;
+}
+
+static void *name_blas(void *path) {
+  for (unsigned round = 0; round < rounds_of_all; round++) {
+    if (swiftdpo_use_blas(round % 2 == 0 ? path : NULL, NULL) != SWIFTDPO_OK || path_in_use() != path ||
+        swiftdpo_use_blas("/nowhere.so", NULL) != SWIFTDPO_ERROR_BLAS)
+      atomic_fetch_add(&wrong, 1);
+  }
+  return NULL;
+}
+
+static unsigned long test_blas(unsigned rounds) {
+  rounds_of_all = rounds;
+  pthread_t threads[THREADS];
+  char *path = (char *)path_in_use();
+  for (size_t i = 0; i < THREADS; i++)
+    if (pthread_create(&threads[i], NULL, name_blas, path) != 0)
+      return perror("pthread_create"), 0;
+  for (size_t i = 0; i < THREADS; i++)
+    pthread_join(threads[i], NULL);
+  return path && atomic_load(&wrong) == 0 ? THREADS * rounds : 0;
+}
+
 int main(int argc, char **argv) {
   static const struct {
     const char *name;
@@ -293,7 +322,7 @@ int main(int argc, char **argv) {
     unsigned rounds;
   } tests[] = {{"heap", test_heap, 60},   {"guards", test_guards, 60},   {"overlaps", test_overlaps, 4},
                {"sizes", test_sizes, 20}, {"threads", test_threads, 12}, {"fork", test_fork, 12},
-               {"large", test_large, 1}};
+               {"blas", test_blas, 40},   {"large", test_large, 1}};
   if (argc > 1 && strcmp(argv[1], "list") == 0) {
     for (size_t i = 0; i < num_descriptions; i++)
       puts(descriptions[i].function);
@@ -305,6 +334,6 @@ int main(int argc, char **argv) {
       printf("%-8s %7lu calls %s\n", tests[i].name, calls, calls > 0 ? "passed" : "FAILED");
       return calls > 0 ? 0 : 1;
     }
-  fprintf(stderr, "usage: hardening heap|guards|overlaps|sizes|threads|fork|large [rounds], or list\n");
+  fprintf(stderr, "usage: hardening heap|guards|overlaps|sizes|threads|fork|blas|large [rounds], or list\n");
   return 2;
 }
