@@ -25,6 +25,7 @@ LIBRARY     := .build/library.stamp
 
 SANITIZED_DIR   := .build-sanitized/release
 SANITIZED       := .build-sanitized/library.stamp
+RACES_DIR       := .build-races/release
 SANITIZED_TESTS := arguments bad_input logits_layout
 CLANG            = $(shell dirname "$$(command -v swift)")/clang
 
@@ -131,6 +132,10 @@ test-sanitizers: $(SANITIZED) $(STAMPS)/sanitized-package $(STAMPS)/test $(STAMP
 	  ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=halt_on_error=1 PYTHONMALLOC=malloc \
 	  $(BIN)/python -m pytest -p no:cacheprovider $(SANITIZED_TESTS:%=bindings/python/tests/test_%.py)
 
+.PHONY: test-races
+test-races: .build-races/library.stamp ## Threads and children of fork that call at once, under the thread sanitizer
+	$(MAKE) --no-print-directory -C Tests/Hardening races CC=$(CLANG) LIBRARY_DIR=$(abspath $(RACES_DIR))
+
 .PHONY: test-valgrind
 test-valgrind: $(LIBRARY) ## The C tests and every function under memcheck, which knows no AVX-512
 	$(MAKE) --no-print-directory -C Tests/C valgrind LIBRARY_DIR=$(abspath $(LIBRARY_DIR)) PYTHON=$(PYTHON)
@@ -213,9 +218,11 @@ $(LIBRARY): $(LIBRARY_FILES) packaging/static-library.sh
 	touch $@
 
 # The library that sanitizers and fuzzers run, and the extension over it. Their compiler is the Swift toolchain's clang.
-$(SANITIZED): $(LIBRARY_FILES)
-	SWIFTDPO_SANITIZED=1 swift build --configuration release --product swiftdpo --scratch-path .build-sanitized
-	ln -sf libswiftdpo.so $(SANITIZED_DIR)/libswiftdpo.so.0
+$(SANITIZED): SANITIZER := address
+.build-races/library.stamp: SANITIZER := thread
+$(SANITIZED) .build-races/library.stamp: $(LIBRARY_FILES)
+	SWIFTDPO_SANITIZED=$(SANITIZER) swift build --configuration release --product swiftdpo --scratch-path $(@D)
+	ln -sf libswiftdpo.so $(@D)/release/libswiftdpo.so.0
 	touch $@
 
 $(STAMPS)/sanitized-package: $(SANITIZED) $(BINDING_FILES) | $(STAMPS)/venv

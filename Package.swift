@@ -1,11 +1,24 @@
 // swift-tools-version: 6.3
 import PackageDescription
 
-// SWIFTDPO_SANITIZED=1 makes the library that sanitizers and fuzzers run (`make test-sanitizers`, `make fuzz`): it checks
-// addresses, counts what has been executed, and keeps Swift's own checks in the kernels. Whoever loads it brings the
-// sanitizers' run-time.
-let sanitized = Context.environment["SWIFTDPO_SANITIZED"] != nil
+// SWIFTDPO_SANITIZED=address makes the library that sanitizers and fuzzers run (`make test-sanitizers`, `make fuzz`): it
+// checks addresses, counts what has been executed, and keeps Swift's own checks in the kernels. With `thread` it reports
+// what two threads do to the same memory at once (`make test-races`). Whoever loads it brings the sanitizer's run-time.
+let sanitizer = Context.environment["SWIFTDPO_SANITIZED"]
+let sanitized = sanitizer != nil
 let coverage = "edge,inline-8bit-counters,pc-table,trace-cmp"
+let swiftSanitizers =
+  switch sanitizer {
+  case nil: [String]()
+  case "thread": ["-sanitize=thread"]
+  default: ["-sanitize=address", "-sanitize-coverage=\(coverage)"]
+  }
+let cSanitizers =
+  switch sanitizer {
+  case nil: [String]()
+  case "thread": ["-fsanitize=thread"]
+  default: ["-fsanitize=address,undefined", "-fsanitize-coverage=\(coverage)"]
+  }
 
 // Embedded Swift: no run-time, no Foundation, a library that needs only libc.
 let embedded: [SwiftSetting] =
@@ -17,11 +30,11 @@ let embedded: [SwiftSetting] =
       // incremental builds the compiler would put hashes of its own into each object, which know the folder.
       "-file-prefix-map", "\(Context.packageDirectory)=.", "-Xfrontend", "-disable-incremental-llvm-codegen",
     ]),
-  ] + (sanitized ? [.unsafeFlags(["-sanitize=address", "-sanitize-coverage=\(coverage)"])] : [])
+    .unsafeFlags(swiftSanitizers),
+  ]
 
 let portable: [CSetting] =
-  [.unsafeFlags(["-ffile-prefix-map=\(Context.packageDirectory)=."])]
-  + (sanitized ? [.unsafeFlags(["-fsanitize=address,undefined", "-fsanitize-coverage=\(coverage)"])] : [])
+  [.unsafeFlags(["-ffile-prefix-map=\(Context.packageDirectory)=."] + cSanitizers)]
 
 // The kernels are one folder, compiled once for each instruction set through symbolic links. The door picks a build at
 // load. Unchecked: their indices were checked at the door. The baseline is for machines that are hardly left: it is the
