@@ -695,8 +695,8 @@ swiftdpo_status swiftdpo_udm_weights_f64(const double *probabilities, size_t cou
  *   d/ds_i = sum over k <= min(i, K-1) of exp(s_i - LSE_k)  -  [i < K],   LSE_k = log sum over j >= k of exp(s_j)
  *
  * (Plackett 1975; Luce 1959; for policies Rafailov et al. 2023, appendix A.3.) K = 2 gives exactly the numbers of
- * swiftdpo_dpo_loss. K = 1 has loss 0. The gradients of a group sum to 0. Time is linear in K; the loss is finite for
- * all finite scores, however far apart.
+ * swiftdpo_dpo_loss. K = 1 has loss 0. The gradients of a group sum to 0 but for the rounding of each: half an ulp, and
+ * in f64 half an ulp of w_i (below). Time is linear in K; the loss is finite for all finite scores, however far apart.
  *
  * What was observed need not be a full ranking:
  *   top-m          options->top = m: the sum ends at k = m. m = 1, the best of K, is S-DPO's loss (Chen et al. 2024,

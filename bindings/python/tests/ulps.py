@@ -71,3 +71,16 @@ def assert_ulps(actual, exact, ulps=4, *, scale=None, name="result") -> None:
             f"{name}{list(index)}: {actual[index]!r} is {error:.3g} ulps (of double) from "
             f"{mp.nstr(mp.mpf(exact[index]), 20)}; {allowed:.3g} are allowed"
         )
+
+
+def assert_sums_to_zero(gradients, weights, factors) -> None:
+    """Each group's gradients of a Plackett-Luce loss sum to 0, but for what had to be rounded.
+
+    Each gradient is the nearest of its type, up to half an ulp from a difference of two terms. One of those,
+    the group's factor (beta times its weight) times the gradient weight, is a double, up to half an ulp from
+    exact: in single precision that is nothing.
+    """
+    for gradient, weight, factor in zip(gradients, weights, factors, strict=True):
+        half_ulps = math.fsum(np.spacing(abs(gradient)).astype(float) / 2)
+        half_ulps += factor * math.fsum(np.spacing(weight.astype(float)) / 2)
+        assert abs(math.fsum(gradient.astype(float))) <= (1 + 2.0**-20) * half_ulps
