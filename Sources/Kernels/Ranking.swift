@@ -64,6 +64,7 @@ func ranking(
   } else if range.isNear(beta: beta).hasAny {
     sum.add(rankExactly(block, workspace, beta: beta, weight: weight, lanes: 255))
   } else {
+    let workspace = workspace.inOneLane
     return rank(
       RankingBlock(job, group: group, isCut: false, workspace: workspace), workspace, beta: beta, weight: weight)[0]
   }

@@ -33,7 +33,7 @@ public struct RankingWorkspace {
 
   /// The passes in single precision: log-ratios, then exponentials, of all steps; the sums at the beginning of each tile,
   /// and those of scores above the reference. Of `inverse`, `another` and `policy` a tile alone is in use.
-  public var ratio: UnsafeMutablePointer<F64x8> { array(2) }
+  public private(set) var ratio: UnsafeMutablePointer<F64x8>
   public var sums: UnsafeMutablePointer<F64x8> { array(1) }
   public var distances: UnsafeMutablePointer<F64x8> { array(4) }
 
@@ -52,12 +52,31 @@ public struct RankingWorkspace {
     128 &+ 64 &* arrays(ties) &* (capacity &+ 1) &+ RankingPlan.bytes(capacity: capacity)
   }
 
-  /// - Parameter memory: of `bytes(capacity:)`, aligned to 64.
-  public init(capacity: Int, memory: UnsafeMutableRawPointer) {
+  /// Bytes for the log-ratios of groups of up to `capacity` items, each in one lane unless it is cut into eight runs.
+  ///
+  /// They have memory of their own: it is a small part of a workspace's, and nearly all that long groups touch. The
+  /// allocator keeps so little for the next call, where pages that are new each time would cost more than the kernels.
+  public static func ratioBytes(capacity: Int, isPlain: Bool) -> Int {
+    let run = capacity / 8 &+ 1
+    return 64 &* ((!isPlain ? capacity : run > RankingJob.longGroup ? run : RankingJob.longGroup) &+ 1)
+  }
+
+  /// - Parameters:
+  ///   - memory: of `bytes(capacity:)`, aligned to 64.
+  ///   - ratio: of `ratioBytes(capacity:isPlain:)`, aligned to 64. Nil: part of `memory`.
+  public init(capacity: Int, memory: UnsafeMutableRawPointer, ratio: UnsafeMutableRawPointer? = nil) {
     self.capacity = capacity
     plan = RankingPlan(capacity: capacity, memory: memory)
     lanes = (memory + RankingPlan.bytes(capacity: capacity)).assumingMemoryBound(to: RankingLane.self)
     self.memory = memory + (RankingPlan.bytes(capacity: capacity) &+ 128)
+    self.ratio = (ratio ?? self.memory + 128 &* (capacity &+ 1)).assumingMemoryBound(to: F64x8.self)
+  }
+
+  /// The same with room for the log-ratios of a long group in one lane.
+  public var inOneLane: RankingWorkspace {
+    var other = self
+    other.ratio = array(2)
+    return other
   }
 
   private func array(_ index: Int) -> UnsafeMutablePointer<F64x8> {

@@ -32,13 +32,16 @@ func evaluate(_ job: inout RankingJob, capacity: Int, items: Int) throws(Fault) 
   let (bytes, overflow) = RankingWorkspace.bytes(capacity: capacity, ties: ties).multipliedReportingOverflow(
     by: strands)
   let tooMany = overflow || capacity > Int.max / 2048
-  guard !tooMany, let memory = aligned_alloc(64, bytes == 0 ? 64 : bytes) else {
-    throw Fault(SWIFTDPO_ERROR_OUT_OF_MEMORY, "group_size")
-  }
+  let ratioBytes = RankingWorkspace.ratioBytes(capacity: capacity, isPlain: job.isPlain)
+  let memory = tooMany ? nil : aligned_alloc(64, bytes == 0 ? 64 : bytes)
   defer { free(memory) }
+  let ratios = tooMany ? nil : aligned_alloc(64, strands == 0 ? 64 : ratioBytes * strands)
+  defer { free(ratios) }
+  guard let memory, let ratios else { throw Fault(SWIFTDPO_ERROR_OUT_OF_MEMORY, "group_size") }
   func workspace(_ strand: Int) -> RankingWorkspace {
     RankingWorkspace(
-      capacity: capacity, memory: memory + strand * RankingWorkspace.bytes(capacity: capacity, ties: ties))
+      capacity: capacity, memory: memory + strand * RankingWorkspace.bytes(capacity: capacity, ties: ties),
+      ratio: ratios + strand * ratioBytes)
   }
   if job.ties != .breslow && strands > 0 {
     if let fault = faultInTies(job, workspace(0)) { throw fault }
