@@ -1296,11 +1296,14 @@ swiftdpo_status swiftdpo_vocab_shard_logps(const swiftdpo_logits_f32 *logits, co
  * (cblas_sbgemm, MKL's cblas_gemm_bf16bf16f32), G being rounded to bf16 for it, and else widened tile by tile, as f16
  * always is.
  *
+ * Threads. The threads of this library call an OpenBLAS side by side, for a tile each. While a fused call runs, that
+ * OpenBLAS is set to one thread for this, in the whole process, and set back after it. The caller's function is called by
+ * one thread at a time, and so are other libraries (and an OpenBLAS with the threads of OpenMP): they use their own.
+ *
  * The same bits. The workspace decides whether a tile is kept or made again, and nothing else: the products are calls of
  * the same shapes in the same order. So results are the same for every workspace and every number of threads of this
- * library as long as the BLAS gives the same result for the same call. The BLAS's own number of threads, and its choice
- * of kernels for this machine, are its promise to make: OpenBLAS gave the same bits for 1 and 2 threads and for any
- * number of rows where we compared; it does not promise it. Unlike elsewhere, a sequence's results may depend on the
+ * library as long as the BLAS gives the same result for the same call. Its choice of kernels for this machine is its
+ * promise to make, and so is its own number of threads, where it uses them. Unlike elsewhere, a sequence's results may depend on the
  * others of its batch: they share its products.
  *
  * Accuracy. What a BLAS makes of a dot product of H terms in single precision, about sqrt(H) * 6e-8 times the terms'

@@ -1,6 +1,7 @@
 // The matrix products of a BLAS that is found when the process runs: no build of this library needs one.
 #define _GNU_SOURCE // dladdr, RTLD_DEFAULT
 #include <dlfcn.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,11 +53,30 @@ static const char *const libraries[] = {
     "/System/Library/Frameworks/Accelerate.framework/Accelerate",
 };
 
+// How OpenBLAS is told the number of its threads, under the names of its builds.
+static const struct {
+  const char *parallel, *count, *set;
+} thread_names[] = {
+    {"openblas_get_parallel", "openblas_get_num_threads", "openblas_set_num_threads"},
+    {"openblas_get_parallel64_", "openblas_get_num_threads64_", "openblas_set_num_threads64_"},
+    {"scipy_openblas_get_parallel", "scipy_openblas_get_num_threads", "scipy_openblas_set_num_threads"},
+    {"scipy_openblas_get_parallel64_", "scipy_openblas_get_num_threads64_", "scipy_openblas_set_num_threads64_"},
+};
+
+typedef struct platform_blas_threads {
+  int (*count)(void);
+  void (*set)(int);
+  pthread_mutex_t lock; // guards what follows
+  int calls;            // that want one thread
+  int before;           // the number that the first of them found
+} blas_threads;
+
 static _Atomic(const platform_blas *) current;
 
 // All that were ever taken, the last one first: one that is taken again is the same, so that repeated calls keep nothing.
 typedef struct offer {
   platform_blas blas;
+  blas_threads threads;
   struct offer *earlier;
 } offer;
 
@@ -70,7 +90,7 @@ static const platform_blas *same(const platform_blas *blas, offer *last) {
 }
 
 // The one of the list that offers these functions, after adding it if need be; NULL: no memory.
-static const platform_blas *keep(platform_blas blas) {
+static const platform_blas *keep(platform_blas blas, blas_threads threads) {
   offer *last = atomic_load(&offers);
   const platform_blas *found = same(&blas, last);
   if (found)
@@ -80,7 +100,9 @@ static const platform_blas *keep(platform_blas blas) {
   offer *made = malloc(sizeof *made);
   if (made && blas.path) {
     do {
-      *made = (offer){blas, last};
+      *made = (offer){blas, threads, last};
+      if (threads.set)
+        made->blas.threads = &made->threads;
       if (atomic_compare_exchange_weak(&offers, &last, made))
         return &made->blas;
       found = same(&blas, last); // another thread's call may have added it
@@ -97,10 +119,27 @@ static int has_long_integers(void *library) {
   return config && strstr(config(), "USE64BITINT");
 }
 
+static int are_of_one_file(void *one, void *other) {
+  Dl_info a, b;
+  return dladdr(one, &a) && dladdr(other, &b) && a.dli_fbase == b.dli_fbase;
+}
+
+// Without functions unless the library has threads of its own: OpenMP's have a number for each thread that calls.
+static blas_threads threads_of(void *library, void *gemm) {
+  enum { posix_threads = 1 };
+  for (size_t i = 0; i < sizeof thread_names / sizeof *thread_names; i++) {
+    int (*const parallel)(void) = (int (*)(void))dlsym(library, thread_names[i].parallel);
+    void *const count = dlsym(library, thread_names[i].count), *const set = dlsym(library, thread_names[i].set);
+    if (parallel && count && set && are_of_one_file(set, gemm) && parallel() == posix_threads)
+      return (blas_threads){(int (*)(void))count, (void (*)(int))set, PTHREAD_MUTEX_INITIALIZER, 0, 0};
+  }
+  return (blas_threads){0};
+}
+
 // What a library offers, or NULL. It stays loaded: calls may be at work in it.
 static const platform_blas *offer_of(void *library) {
   const name *found = NULL;
-  platform_blas blas = {NULL, NULL, NULL, NULL, 0};
+  platform_blas blas = {0};
   for (size_t i = 0; i < sizeof names / sizeof *names && !blas.bf16_gemm; i++) {
     void *gemm = dlsym(library, names[i].gemm);
     if (!gemm || (found && strcmp(found->gemm, names[i].gemm) != 0))
@@ -113,7 +152,7 @@ static const platform_blas *offer_of(void *library) {
     return NULL;
   blas.function = found->gemm;
   blas.integer_bits = found->integer_bits == 64 || has_long_integers(library) ? 64 : 32;
-  return keep(blas);
+  return keep(blas, threads_of(library, blas.gemm));
 }
 
 static const platform_blas *offer_of_file(const char *path) {
@@ -144,6 +183,24 @@ const platform_blas *platform_use_blas(const char *path) {
 const platform_blas *platform_current_blas(void) {
   const platform_blas *known = atomic_load(&current);
   return known ? known : platform_use_blas(NULL);
+}
+
+void platform_begin_products(const platform_blas *blas) {
+  blas_threads *threads = blas->threads;
+  pthread_mutex_lock(&threads->lock);
+  if (threads->calls++ == 0) {
+    threads->before = threads->count();
+    threads->set(1);
+  }
+  pthread_mutex_unlock(&threads->lock);
+}
+
+void platform_end_products(const platform_blas *blas) {
+  blas_threads *threads = blas->threads;
+  pthread_mutex_lock(&threads->lock);
+  if (--threads->calls == 0)
+    threads->set(threads->before);
+  pthread_mutex_unlock(&threads->lock);
 }
 
 void platform_multiply(const platform_blas *blas, int bf16, int transpose_a, int transpose_b, size_t m, size_t n,

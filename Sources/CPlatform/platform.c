@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <sched.h>
+#include <sys/mman.h>
 
 int platform_processors(void) {
   cpu_set_t set;
@@ -10,6 +11,17 @@ int platform_processors(void) {
     return 1;
   const int count = CPU_COUNT(&set);
   return count > 0 ? count : 1;
+}
+
+void *platform_take_memory(size_t size) {
+  enum { huge_page = 1 << 21 };
+  const int is_large = size >= 2 * (size_t)huge_page;
+  void *memory;
+  if (posix_memalign(&memory, is_large ? huge_page : 64, size > 0 ? size : 1) != 0)
+    return NULL;
+  if (is_large)
+    madvise(memory, size, MADV_HUGEPAGE); // a wish: without it the memory is as good, and its first use slower
+  return memory;
 }
 
 void platform_with_memory(void (*body)(void *context, void *memory), void *context) {

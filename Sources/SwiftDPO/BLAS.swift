@@ -23,6 +23,13 @@ struct MatrixProduct {
     }
   }
 
+  /// Several threads may multiply at once, between `begin` and `end`: each product runs on the thread that asks for it.
+  var isConcurrent: Bool { blas?.pointee.threads != nil }
+
+  func begin() { if isConcurrent { platform_begin_products(blas) } }
+
+  func end() { if isConcurrent { platform_end_products(blas) } }
+
   /// A matrix in rows of `stride` elements, to be read as it lies or transposed.
   struct Operand {
     var start: UnsafeRawPointer

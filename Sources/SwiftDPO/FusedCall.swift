@@ -7,7 +7,6 @@ import Preference
 struct FusedCall {
   let batch: LogitsBatch
   let head: LinearHead
-  let shape: TileShape
   private let product: MatrixProduct
   private let workspaceSize: Int
   private let givenWorkspace: UnsafeMutableRawPointer?
@@ -21,7 +20,6 @@ struct FusedCall {
     let fused = try readOptional(fused, "fused")
     batch = try LogitsBatch(source, options, &ledger)
     self.head = try LinearHead(source, type, batch, &ledger)
-    shape = TileShape(vocabulary: batch.vocabulary, width: self.head.width)
     product = try MatrixProduct(fused)
     workspaceSize = try SwiftDPO.product(fused.workspace_size, 1, "workspace_size")
     givenWorkspace = try ledger.result(
@@ -36,40 +34,59 @@ struct FusedCall {
     batch = policy.batch
     head = try LinearHead(
       try read(reference, "ref"), policy.head.type, batch, isReference: true, &ledger)
-    shape = TileShape(vocabulary: batch.vocabulary, width: head.width)
     product = policy.product
     workspaceSize = policy.workspaceSize
     givenWorkspace = policy.givenWorkspace
   }
 
   /// The head with its rows planned and its workspace at hand, to be ended by its owner.
-  func begin(_ groups: Groups, absentLabels: Bool = false) throws(Fault) -> FusedHead {
+  ///
+  /// - Parameters:
+  ///   - keeps: false if logits are only read, once.
+  ///   - lender: a head that is not at work before this one is ended, whose memory serves if it suffices.
+  func begin(
+    _ groups: Groups, absentLabels: Bool = false, keeps: Bool = true, lender: FusedHead? = nil
+  ) throws(Fault) -> FusedHead {
+    let shape = TileShape(vocabulary: batch.vocabulary, width: head.width, keeps: keeps)
     let plan = try RowPlan(batch, shape, groups, absentLabels: absentLabels)
     do throws(Fault) {
-      let space = try Workspace(self, rows: plan.count)
-      try require(workspaceSize >= space.least, SWIFTDPO_ERROR_WORKSPACE, "workspace_size")
-      let size = min(workspaceSize, space.most)
-      // Memory of one's own begins at a multiple of 64, too.
-      let own = try Scratch<UInt8>(givenWorkspace == nil ? size + 64 : 0, "workspace_size")
-      let aligned = UnsafeMutableRawPointer(own.values) + (64 - Int(bitPattern: own.values) % 64) % 64
+      let bounds = workspaceBounds(batch, head, rows: plan.count, takesBF16: product.takesBF16)
+      try require(workspaceSize >= bounds.least, SWIFTDPO_ERROR_WORKSPACE, "workspace_size")
+      let space = Workspace(
+        shape, width: head.width, head.type, takesBF16: product.takesBF16, vocabulary: batch.vocabulary,
+        rows: plan.count)
+      var size = min(workspaceSize, space.most)
+      var given = givenWorkspace
+      if given == nil, let lender, lender.size >= space.least {
+        given = lender.memory
+        size = lender.size
+      }
+      let own = given == nil ? platform_take_memory(size) : nil
+      guard let memory = given ?? own else { throw Fault(SWIFTDPO_ERROR_OUT_OF_MEMORY, "workspace_size") }
+      product.begin()
       return FusedHead(
         head: head, batch: batch, plan: plan, shape: shape, product: product, space: space,
-        memory: givenWorkspace ?? aligned, own: own, capacity: size - space.tiles)
+        memory: memory, own: own, size: size)
     } catch {
       plan.free()
       throw error
     }
   }
-
-  fileprivate var takesBF16: Bool { product.takesBF16 }
 }
 
-extension Workspace {
-  fileprivate init(_ call: FusedCall, rows: Int) throws(Fault) {
-    try self.init(
-      call.shape, width: call.head.width, call.head.type, takesBF16: call.takesBF16, vocabulary: call.batch.vocabulary,
-      rows: rows)
+/// What suffices for tiles of either shape, and beyond which memory is of no use to either.
+private func workspaceBounds(
+  _ batch: LogitsBatch, _ head: LinearHead, rows: Int, takesBF16: Bool
+) -> (least: Int, most: Int) {
+  var bounds = (least: 0, most: 0)
+  for shape in 0..<2 {
+    let shape = TileShape(vocabulary: batch.vocabulary, width: head.width, keeps: shape == 0)
+    let space = Workspace(
+      shape, width: head.width, head.type, takesBF16: takesBF16, vocabulary: batch.vocabulary, rows: rows)
+    bounds.least = max(bounds.least, space.least)
+    bounds.most = max(bounds.most, space.most)
   }
+  return bounds
 }
 
 extension FusedHead {
@@ -108,7 +125,7 @@ private func fusedLogps(
   let targets = try LogpsTargets(results, batch, &ledger)
   let scored = try Scratch<ScoredRow>(batch.rows, "num_sequences")
   defer { scored.free() }
-  let fused = try call.begin(.single)
+  let fused = try call.begin(.single, keeps: false)
   defer { fused.end() }
   if batch.refuseNonfinite { _ = try fused.head.checkFinite(batch, fused.plan.rows) }
   try fused.scoreAll(scored.values, all: targets.wantsAll, keepIn: nil)
@@ -127,7 +144,7 @@ private func fusedShard(
   let shard = try ShardStatistics(results, batch.rows, &ledger)
   let scored = try Scratch<ScoredRow>(batch.rows, "num_sequences")
   defer { scored.free() }
-  let fused = try call.begin(.single, absentLabels: true)
+  let fused = try call.begin(.single, absentLabels: true, keeps: false)
   defer { fused.end() }
   if batch.refuseNonfinite { _ = try fused.head.checkFinite(batch, fused.plan.rows) }
   for chunk in 0..<fused.plan.chunkCount { fused.score(chunk, scored.values, all: false, keepIn: nil) }
@@ -198,12 +215,9 @@ private func fusedWorkspace(
   let shape = TileShape(vocabulary: batch.vocabulary, width: head.width)
   let plan = try RowPlan(batch, shape, .single, absentLabels: true)
   defer { plan.free() }
-  let space = try Workspace(
-    shape, width: head.width, type, takesBF16: false, vocabulary: batch.vocabulary, rows: plan.count)
-  let rounded = try Workspace(
-    shape, width: head.width, type, takesBF16: true, vocabulary: batch.vocabulary, rows: plan.count)
-  least?.pointee = max(space.least, rounded.least)
-  most?.pointee = max(space.most, rounded.most)
+  let bounds = workspaceBounds(batch, head, rows: plan.count, takesBF16: false)
+  least?.pointee = bounds.least
+  most?.pointee = bounds.most
 }
 
 @_cdecl("swiftdpo_fused_linear_logps_f32") @implementation

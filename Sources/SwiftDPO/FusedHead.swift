@@ -6,7 +6,7 @@ import Preference
 /// A head at work: logits made tile by tile, read, turned into their gradient, and multiplied away.
 ///
 /// A chunk of rows passes over all tiles of the vocabulary; what is known of its rows is merged in their order. The
-/// products' shapes and order follow from the batch alone.
+/// products' shapes, and the order in which they are added up, follow from the batch alone.
 struct FusedHead {
   let head: LinearHead
   let batch: LogitsBatch
@@ -15,13 +15,17 @@ struct FusedHead {
   let product: MatrixProduct
   let space: Workspace
   let memory: UnsafeMutableRawPointer
-  /// The memory itself, unless it is the caller's.
-  let own: Scratch<UInt8>
+  /// The same, unless it is the caller's.
+  let own: UnsafeMutableRawPointer?
+  /// Of the memory.
+  let size: Int
+
   /// Bytes for logits.
-  let capacity: Int
+  private var capacity: Int { size - space.tiles }
 
   func end() {
-    own.free()
+    product.end()
+    free(own)
     plan.free()
   }
 
@@ -38,12 +42,21 @@ struct FusedHead {
     }
   }
 
-  /// A tile's rows of the weight, in the type of the products.
-  private func weight(_ columns: Range<Int>) -> MatrixProduct.Operand {
+  /// A tile's rows of the weight, in the type of the products; `slot` is where they are widened to.
+  private func weight(_ columns: Range<Int>, slot: Int) -> MatrixProduct.Operand {
     let source = head.weight + columns.lowerBound * head.width * head.type.stride
     if head.type == type { return MatrixProduct.Operand(start: source, stride: head.width) }
-    convert(source, head.type, memory + space.weight, type, columns.count * head.width)
-    return MatrixProduct.Operand(start: UnsafeRawPointer(memory + space.weight), stride: head.width)
+    return MatrixProduct.Operand(start: UnsafeRawPointer(widened(slot)), stride: head.width)
+  }
+
+  private func widened(_ slot: Int) -> UnsafeMutableRawPointer {
+    memory + space.weight + 4 * slot * shape.columns * head.width
+  }
+
+  private func widen(_ columns: Range<Int>, slot: Int) {
+    if head.type == type { return }
+    let source = head.weight + columns.lowerBound * head.width * head.type.stride
+    convert(source, head.type, widened(slot), type, columns.count * head.width)
   }
 
   /// The logits of a chunk in a tile's columns, with the bias already where the product is added.
@@ -51,16 +64,27 @@ struct FusedHead {
     _ rows: Int, _ columns: Range<Int>, _ weight: MatrixProduct.Operand, _ logits: UnsafeMutablePointer<Float>
   ) {
     if let bias = head.bias {
-      let start = bias + columns.lowerBound * head.type.stride
-      let line = memory + space.bias
-      convert(start, head.type, line, .f32, columns.count)
-      for row in 0..<rows { memcpy(logits + row * columns.count, line, 4 * columns.count) }
+      convert(bias + columns.lowerBound * head.type.stride, head.type, logits, .f32, columns.count)
+      for row in 1..<rows { memcpy(logits + row * columns.count, logits, 4 * columns.count) }
     }
     product(
       rows, columns.count, head.width, type,
       MatrixProduct.Operand(start: UnsafeRawPointer(chunkOfHidden()), stride: head.width),
       MatrixProduct.Operand(start: weight.start, stride: weight.stride, transposed: true),
       beta: head.bias == nil ? 0 : 1, logits, columns.count)
+  }
+
+  /// The next tiles to work on together, or nil after the last. How many they are has no influence on what the products
+  /// are.
+  @inline(never)
+  private func wave(from first: Int, _ rows: Int, _ kept: UnsafeMutablePointer<Float>?) -> Wave? {
+    if first == shape.count { return nil }
+    var most = 16
+    if kept == nil { most = min(most, capacity / (4 * rows * shape.columns)) }
+    if let widened = space.widened { most = min(most, widened) }
+    return Wave(
+      shape: shape, vocabulary: batch.vocabulary, rows: rows, tiles: first..<min(first + most, shape.count),
+      logits: kept.map { $0 + rows * first * shape.columns } ?? tileOfLogits)
   }
 
   private func forEachRow(_ count: Int, _ columns: Int, _ body: (Int) -> Void) {
@@ -76,16 +100,23 @@ struct FusedHead {
     let rows = plan.rows(of: chunk)
     gather(rows)
     for row in rows { scored[row] = ScoredRow() }
-    for tile in 0..<shape.count {
-      let columns = shape.columns(of: tile, batch.vocabulary)
-      let logits = kept.map { $0 + rows.count * columns.lowerBound } ?? tileOfLogits
-      makeLogits(rows.count, columns, weight(columns), logits)
-      forEachRow(rows.count, columns.count) { index in
+    var first = 0
+    while let wave = wave(from: first, rows.count, kept) {
+      first = wave.tiles.upperBound
+      parallel(wave.tiles.count, sideBySide: product.isConcurrent) { slot in
+        let columns = wave.columns(slot)
+        widen(columns, slot: slot)
+        makeLogits(rows.count, columns, weight(columns, slot: slot), wave.logits(slot))
+      }
+      forEachRow(rows.count, wave.tiles.count * shape.columns) { index in
         let row = rows[index]
-        let line = UnsafeRawPointer(logits + index * columns.count)
-        scored[row].merge(kernels.rowStatistics(batch.form, line, columns.count, all))
-        let label = batch.column(plan.planned.values[row].label) - columns.lowerBound
-        if label >= 0 && label < columns.count { scored[row].labelLogit = kernels.logit(batch.form, line, label) }
+        for slot in 0..<wave.tiles.count {
+          let columns = wave.columns(slot)
+          let line = UnsafeRawPointer(wave.logits(slot) + index * columns.count)
+          scored[row].merge(kernels.rowStatistics(batch.form, line, columns.count, all))
+          let label = batch.column(plan.planned.values[row].label) - columns.lowerBound
+          if label >= 0 && label < columns.count { scored[row].labelLogit = kernels.logit(batch.form, line, label) }
+        }
       }
     }
     for row in rows { scored[row].close() }
@@ -123,41 +154,58 @@ struct FusedHead {
     gather(rows)
     let hidden = MatrixProduct.Operand(start: UnsafeRawPointer(chunkOfHidden()), stride: head.width)
     let gradHidden = (memory + space.gradHidden).assumingMemoryBound(to: Float.self)
+    let ones = ones(rows.count)
     let sum: Float = isFirst && !gradients.accumulates ? 0 : 1
-    for tile in 0..<shape.count {
-      let columns = shape.columns(of: tile, batch.vocabulary)
-      let logits = kept.map { $0 + rows.count * columns.lowerBound } ?? tileOfLogits
-      let needsWeight = kept == nil || gradients.hidden != nil
-      let weight = needsWeight ? weight(columns) : hidden
-      if kept == nil { makeLogits(rows.count, columns, weight, logits) }
-      forEachRow(rows.count, columns.count) { index in
-        let row = rows[index]
-        let line = UnsafeMutableRawPointer(logits + index * columns.count)
-        let label = batch.column(plan.planned.values[row].label) - columns.lowerBound
-        kernels.rowGradient(
-          batch.form,
-          GradientRow(
-            logits: line, gradient: line, count: columns.count,
-            label: label >= 0 && label < columns.count ? label : -1, logSumExp: normalizers(row),
-            weight: factors[row]))
+    let ranges = gradients.hidden == nil ? 0 : (head.width + 511) / 512
+    var first = 0
+    while let wave = wave(from: first, rows.count, kept) {
+      first = wave.tiles.upperBound
+      parallel(wave.tiles.count, sideBySide: product.isConcurrent) { slot in
+        let columns = wave.columns(slot)
+        let logits = wave.logits(slot)
+        if kept == nil || gradients.hidden != nil { widen(columns, slot: slot) }
+        if kept == nil { makeLogits(rows.count, columns, weight(columns, slot: slot), logits) }
+        forEachRow(rows.count, columns.count) { index in
+          let row = rows[index]
+          let line = UnsafeMutableRawPointer(logits + index * columns.count)
+          let label = batch.column(plan.planned.values[row].label) - columns.lowerBound
+          kernels.rowGradient(
+            batch.form,
+            GradientRow(
+              logits: line, gradient: line, count: columns.count,
+              label: label >= 0 && label < columns.count ? label : -1, logSumExp: normalizers(row),
+              weight: factors[row]))
+        }
+        if type == .bf16 { round(logits, rows.count * columns.count) }
       }
-      let gradient = MatrixProduct.Operand(start: rounded(logits, rows.count * columns.count), stride: columns.count)
-      if gradients.hidden != nil {
-        product(
-          rows.count, head.width, columns.count, type, gradient, weight, beta: tile == 0 ? 0 : 1, gradHidden, head.width
-        )
-      }
-      var across = gradient
-      across.transposed = true
-      if let target = gradients.weight {
-        product(
-          columns.count, head.width, rows.count, type, across, hidden, beta: sum,
-          target + columns.lowerBound * head.width, head.width)
-      }
-      if let target = gradients.bias {
-        product(
-          1, columns.count, rows.count, type, ones(rows.count), gradient, beta: sum, target + columns.lowerBound,
-          columns.count)
+      // The longest first: ranges of the hidden states, each over all tiles in their order; then tile by tile.
+      parallel(ranges + wave.tiles.count, sideBySide: product.isConcurrent) { task in
+        if task < ranges {
+          let start = head.width * task / ranges
+          let width = head.width * (task + 1) / ranges - start
+          for slot in 0..<wave.tiles.count {
+            let columns = wave.columns(slot)
+            var weight = weight(columns, slot: slot)
+            weight.start += start * type.stride
+            product(
+              rows.count, width, columns.count, type, wave.gradient(slot), weight,
+              beta: wave.tiles.lowerBound + slot == 0 ? 0 : 1, gradHidden + start, head.width)
+          }
+          return
+        }
+        let columns = wave.columns(task - ranges)
+        let gradient = wave.gradient(task - ranges)
+        var across = gradient
+        across.transposed = true
+        if let target = gradients.weight {
+          product(
+            columns.count, head.width, rows.count, type, across, hidden, beta: sum,
+            target + columns.lowerBound * head.width, head.width)
+        }
+        if let target = gradients.bias {
+          product(
+            1, columns.count, rows.count, type, ones, gradient, beta: sum, target + columns.lowerBound, columns.count)
+        }
       }
     }
     if let target = gradients.hidden {
@@ -169,12 +217,9 @@ struct FusedHead {
     }
   }
 
-  /// A tile of gradients in the type of the products.
-  private func rounded(_ gradients: UnsafeMutablePointer<Float>, _ count: Int) -> UnsafeRawPointer {
-    if type == .f32 { return UnsafeRawPointer(gradients) }
-    let target = memory + space.rounded
-    convert(UnsafeRawPointer(gradients), .f32, target, type, count)
-    return UnsafeRawPointer(target)
+  /// Numbers in bf16, from where they stand on: none is written before what it takes the place of is read.
+  private func round(_ gradients: UnsafeMutablePointer<Float>, _ count: Int) {
+    convertRange(UnsafeRawPointer(gradients), .f32, UnsafeMutableRawPointer(gradients), .bf16, 0..<count)
   }
 
   private func ones(_ count: Int) -> MatrixProduct.Operand {
@@ -185,7 +230,6 @@ struct FusedHead {
 }
 
 /// Copies numbers from one type to another, rounding to nearest.
-@_optimize(speed)
 private func convert(
   _ source: UnsafeRawPointer, _ from: ElementType, _ target: UnsafeMutableRawPointer, _ to: ElementType, _ count: Int
 ) {
@@ -193,16 +237,40 @@ private func convert(
     memcpy(target, source, count * to.stride)
     return
   }
-  parallelRanges(count, grain: 1 << 16) { range in
-    var index = range.lowerBound
-    while index + 16 <= range.upperBound {
-      to.store16(from.load16(source, index), target, index)
-      index += 16
-    }
-    while index < range.upperBound {
-      to.store(from.load(source, index), target, index)
-      index += 1
-    }
+  parallelRanges(count, grain: 1 << 16) { convertRange(source, from, target, to, $0) }
+}
+
+@_optimize(speed)
+private func convertRange(
+  _ source: UnsafeRawPointer, _ from: ElementType, _ target: UnsafeMutableRawPointer, _ to: ElementType,
+  _ range: Range<Int>
+) {
+  var index = range.lowerBound
+  while index + 16 <= range.upperBound {
+    to.store16(from.load16(source, index), target, index)
+    index += 16
+  }
+  while index < range.upperBound {
+    to.store(from.load(source, index), target, index)
+    index += 1
+  }
+}
+
+/// Tiles side by side in the vocabulary, with a chunk's logits in each, or their gradient.
+private struct Wave {
+  let shape: TileShape
+  let vocabulary: Int
+  let rows: Int
+  let tiles: Range<Int>
+  /// Those of the first tile; the others follow.
+  let logits: UnsafeMutablePointer<Float>
+
+  func columns(_ slot: Int) -> Range<Int> { shape.columns(of: tiles.lowerBound + slot, vocabulary) }
+
+  func logits(_ slot: Int) -> UnsafeMutablePointer<Float> { logits + slot * rows * shape.columns }
+
+  func gradient(_ slot: Int) -> MatrixProduct.Operand {
+    MatrixProduct.Operand(start: UnsafeRawPointer(logits(slot)), stride: columns(slot).count)
   }
 }
 

@@ -197,17 +197,17 @@ private func fusedLoss(
     gradient: numbers.values + 2 * sequences, tokens: tokens.values)
   try withUnsafePointer(to: ledger) { (head) throws(Fault) in try loss.ask(.results, input, head: head) }
 
+  let head = try call.begin(groups)
+  defer { head.end() }
   if hasReference {
     let known = LogpsTargets(logps: numbers.values + sequences, numTokens: nil)
-    let head = try referenceCall.begin(.single)
+    let head = try referenceCall.begin(.single, keeps: false, lender: head)
     defer { head.end() }
     if batch.refuseNonfinite { _ = try head.head.checkFinite(batch, head.plan.rows) }
     try head.scoreAll(scored.values, all: false, keepIn: nil)
     known.store(batch, head.plan.planned.values, scored.values)
   }
 
-  let head = try call.begin(groups)
-  defer { head.end() }
   let plan = head.plan
   let planned = plan.planned.values
   let known = LogpsTargets(logps: input.logps, numTokens: nil)

@@ -44,12 +44,15 @@ struct TileShape {
   let count: Int
 
   /// As many rows as let a pair of some hundred tokens wait in 48 MiB for its loss, but enough for a product to be worth
-  /// packing the weight for; columns so that a tile of weights stays under 16 MiB in single precision.
-  init(vocabulary: Int, width: Int) {
+  /// packing the weight for; columns so that a tile of weights stays under 8 MiB in single precision.
+  ///
+  /// - Parameter keeps: false where logits are only read. Tiles are twice as high and half as wide then, in the same
+  ///   memory: that packs less for each product.
+  init(vocabulary: Int, width: Int, keeps: Bool = true) {
     let waiting = (48 << 20) / (4 * max(vocabulary, 1))
     let limit = max(64, (4 << 20) / max(width, 1))
-    rows = min(limit, min(1024, max(384, waiting)))
-    let most = min(4096, max(256, (4 << 20) / max(width, 1)))
+    rows = min(limit, min(1024, max(384, waiting))) * (keeps ? 1 : 2)
+    let most = min(2048, max(512, (2 << 20) / max(width, 1))) / (keeps ? 1 : 2)
     let tiles = max(1, (vocabulary + most - 1) / most)
     let even = (vocabulary + tiles - 1) / tiles
     columns = max(1, vocabulary < 16 ? vocabulary : (even + 15) & ~15)
@@ -156,21 +159,21 @@ struct RowPlan {
   func rows(before chunk: Int) -> Int { chunks[chunk] }
 }
 
-/// Temporary memory: a chunk of rows, what a tile of weights is widened to, and behind that tiles of logits.
+/// Temporary memory: a chunk of rows, what tiles of weights are widened to, and behind that tiles of logits.
 struct Workspace {
   /// Offsets of the parts in bytes.
   let hidden: Int
   let gradHidden: Int
   let weight: Int
-  let bias: Int
   let ones: Int
-  let rounded: Int
   let tiles: Int
-  /// With one tile, and with the logits of the largest block.
+  /// Tiles of weights that can be widened at once; nil: none needs to be.
+  let widened: Int?
+  /// With two tiles, for two threads to work on, and with the logits of the largest block.
   let least: Int
   let most: Int
 
-  init(_ shape: TileShape, width: Int, _ type: ElementType, takesBF16: Bool, vocabulary: Int, rows: Int) throws(Fault) {
+  init(_ shape: TileShape, width: Int, _ type: ElementType, takesBF16: Bool, vocabulary: Int, rows: Int) {
     var end = 0
     func part(_ count: Int, _ bytes: Int) -> Int {
       let start = end
@@ -178,16 +181,15 @@ struct Workspace {
       return start
     }
     let rowsOfChunk = min(shape.rows, rows)
-    let widens = type != .f32 && !(type == .bf16 && takesBF16)
+    let two = min(2, shape.count)
+    widened = type != .f32 && !(type == .bf16 && takesBF16) ? two : nil
     // Both factors are bounded by the shape of a tile: no product overflows.
     hidden = part(rowsOfChunk * width, 4)
     gradHidden = part(rowsOfChunk * width, 4)
-    weight = part(widens ? shape.columns * width : 0, 4)
-    bias = part(shape.columns, 4)
+    weight = part((widened ?? 0) * shape.columns * width, 4)
     ones = part(rowsOfChunk, 4)
-    rounded = part(takesBF16 && type == .bf16 ? rowsOfChunk * shape.columns : 0, 2)
     tiles = end
-    _ = part(rowsOfChunk * shape.columns, 4)
+    _ = part(two * rowsOfChunk * shape.columns, 4)
     least = end
     let logits = rows.multipliedReportingOverflow(by: 4 * vocabulary)
     let all = tiles.addingReportingOverflow(logits.partialValue)

@@ -6,8 +6,10 @@ import Elementary
 // its own results: so the number of threads changes nothing but the time.
 
 /// Runs `body(task)` for each task in 0..<tasks, on this thread and, if there are several, on workers.
+///
+/// - Parameter sideBySide: false for tasks that are to come one after the other.
 @inline(never)
-func parallel(_ tasks: Int, _ body: (Int) -> Void) {
+func parallel(_ tasks: Int, sideBySide: Bool = true, _ body: (Int) -> Void) {
   if tasks <= 1 {
     if tasks == 1 { body(0) }
     return
@@ -18,7 +20,8 @@ func parallel(_ tasks: Int, _ body: (Int) -> Void) {
   withoutActuallyEscaping(body) { body in
     withUnsafePointer(to: body) { pointer in
       platform_parallel(
-        tasks, Threads.count, { context, task in context!.assumingMemoryBound(to: ((Int) -> Void).self).pointee(task) },
+        tasks, sideBySide ? Threads.count : 1,
+        { context, task in context!.assumingMemoryBound(to: ((Int) -> Void).self).pointee(task) },
         UnsafeMutableRawPointer(mutating: UnsafeRawPointer(pointer)))
     }
   }

@@ -34,13 +34,17 @@ void platform_parallel(size_t tasks, int threads, void (*body)(void *context, si
 #define PLATFORM_MEMORY 59392
 void platform_with_memory(void (*body)(void *context, void *memory), void *context);
 
+// Memory aligned to 64, in large pages where it is large and the system has them; for free(). NULL: there is none.
+void *platform_take_memory(size_t size);
+
 // A BLAS. Those that were found live as long as the process.
 typedef struct platform_blas {
   const char *path;     // of its file
   const char *function; // the name of `gemm`
   void *gemm;
-  void *bf16_gemm;  // NULL: it has none
-  int integer_bits; // of its sizes
+  void *bf16_gemm;                       // NULL: it has none
+  int integer_bits;                      // of its sizes
+  struct platform_blas_threads *threads; // NULL: it cannot be told how many to use
 } platform_blas;
 
 // The one in use, after looking for one if need be; NULL: there is none. Safe from any thread.
@@ -48,6 +52,11 @@ const platform_blas *platform_current_blas(void);
 
 // Takes the one at `path` from now on; NULL: looks for one. NULL if there is none: then the last one stays.
 const platform_blas *platform_use_blas(const char *path);
+
+// From begin to end products run on the thread that asks for them, so that several threads can ask at once. Only for a
+// BLAS whose threads are known.
+void platform_begin_products(const platform_blas *blas);
+void platform_end_products(const platform_blas *blas);
 
 // c = op(a) op(b) + beta c, row-major; a and b of bf16 if so said, else of f32.
 void platform_multiply(const platform_blas *blas, int bf16, int transpose_a, int transpose_b, size_t m, size_t n,

@@ -19,8 +19,22 @@ static float widen(const void *x, int64_t i, int half) {
   memcpy(&value, &bits, 4);
   return value;
 }
+#ifdef PARALLEL /* as OpenBLAS says it: 1: threads of its own, which a call sets to one and back; 2: OpenMP's, left alone */
+static int threads = 3;
+int openblas_get_parallel(void) { return PARALLEL; }
+int openblas_get_num_threads(void) { return threads; }
+void openblas_set_num_threads(int number) { threads = number; }
+__attribute__((destructor)) static void check_threads(void) {
+  if (threads != 3)
+    abort();
+}
+#endif
 static void multiply(int half, int ta, int tb, int64_t m, int64_t n, int64_t k, const void *a, int64_t lda,
                      const void *b, int64_t ldb, float beta, float *c, int64_t ldc) {
+#ifdef PARALLEL
+  if (threads != (PARALLEL == 1 ? 1 : 3))
+    abort();
+#endif
   for (int64_t i = 0; i < m; i++)
     for (int64_t j = 0; j < n; j++) {
       float sum = 0;

@@ -493,13 +493,15 @@ print(info.function, info.integer_bits, info.has_bf16_gemm)
         (["-DGEMM=cblas_sgemm64_", "-DINT=int64_t"], "cblas_sgemm64_ 64 False"),
         (["-DGEMM=scipy_cblas_sgemm64_", "-DINT=int64_t"], "scipy_cblas_sgemm64_ 64 False"),
         (["-DGEMM=cblas_sgemm", "-DINT=int64_t", '-DCONFIG="OpenBLAS USE64BITINT"'], "cblas_sgemm 64 False"),
+        (["-DGEMM=cblas_sgemm", "-DINT=int", "-DPARALLEL=1"], "cblas_sgemm 32 False"),
+        (["-DGEMM=cblas_sgemm", "-DINT=int", "-DPARALLEL=2"], "cblas_sgemm 32 False"),
         (["-DGEMM=cblas_sgemm", "-DBF16_GEMM=cblas_sbgemm", "-DINT=int"], "cblas_sgemm 32 True"),
         (["-DGEMM=cblas_sgemm", "-DBF16_GEMM=cblas_gemm_bf16bf16f32", "-DINT=int"], "cblas_sgemm 32 True"),
     ],
 )
 @pytest.mark.parametrize("dtype", ["f32", "bf16"])
 def test_any_blas_serves(tmp_path: Path, flags: list[str], answer: str, dtype: str) -> None:
-    """Libraries with the names and integers that there are.
+    """Libraries with the names, integers and threads that there are.
 
     With G rounded to bf16 for a product of bf16, the weight's gradient is within 2^-8 of its largest element.
     """
@@ -528,6 +530,44 @@ def test_no_blas_is_an_error_with_its_remedy() -> None:
     assert info is not None
     swiftdpo.use_blas(info.path)
     assert swiftdpo.blas_info() == info
+
+
+THREADS = """
+import ctypes, threading, numpy as np, swiftdpo
+info = swiftdpo.blas_info()
+assert info.function.startswith("scipy_"), info
+library = ctypes.CDLL(info.path)
+suffix = "64_" if info.integer_bits == 64 else ""
+number = getattr(library, "scipy_openblas_get_num_threads" + suffix)
+getattr(library, "scipy_openblas_set_num_threads" + suffix)(3)
+random = np.random.default_rng(0)
+hidden = random.standard_normal((4, 300, 64), np.float32)
+weight = random.standard_normal((9000, 64), np.float32)
+labels = random.integers(0, 9000, (4, 300))
+during, results = [], []
+def call():
+    for _ in range(3):
+        out = swiftdpo.fused_linear_dpo_loss(hidden, weight, labels)
+        results.append((out.loss, out.gradients.grad_weight.tobytes(), out.gradients.grad_hidden.tobytes()))
+calls = [threading.Thread(target=call) for _ in range(3)]
+for x in calls:
+    x.start()
+while any(x.is_alive() for x in calls):
+    during.append(number())
+try:
+    swiftdpo.fused_linear_dpo_loss(hidden, weight, labels, workspace_size=1)
+    raise SystemExit("not refused")
+except ValueError:
+    pass
+assert set(during) <= {1, 3}, set(during)
+assert number() == 3, number()
+assert len(set(results)) == 1
+"""
+
+
+def test_the_threads_of_a_blas_are_its_own_again_afterwards() -> None:
+    """Calls at once, with the same bits, and a refused one."""
+    subprocess.run([sys.executable, "-c", THREADS], check=True)
 
 
 MEMORY = """
