@@ -11,6 +11,11 @@ import CPlatform
 /// log(1 + f) + k ln 2 for f in [sqrt(1/2) - 1, sqrt(2) - 1].
 @_transparent public func log1pReduced(_ f: F64x8, exponent k: F64x8, correction: F64x8 = F64x8(repeating: 0)) -> F64x8
 {
+  log1pReduced(f, high: k * ln2High, low: k.fma(F64x8(repeating: ln2Low), correction))
+}
+
+/// log(1 + f) + high + low.
+@_transparent public func log1pReduced(_ f: F64x8, high: F64x8, low: F64x8) -> F64x8 {
   let s = f / (2 + f)
   let z = s * s
   var tail = F64x8(repeating: 0.14797244084737451)
@@ -21,8 +26,7 @@ import CPlatform
   tail = tail.fma(z, 0.3999999999942503)
   tail = tail.fma(z, 0.6666666666666732)
   let halfSquare = 0.5 * f * f
-  let low = s.fma(halfSquare + z * tail, k.fma(F64x8(repeating: ln2Low), correction))
-  return k * ln2High + (f - (halfSquare - low))
+  return high + (f - (halfSquare - s.fma(halfSquare + z * tail, low)))
 }
 
 /// log(1 + u) for u in [0, 1].
@@ -37,9 +41,10 @@ import CPlatform
 
 @_transparent public func log1pOfUnitInlined(_ u: F64x8) -> F64x8 {
   let upper = 1 + u .> 0x1.6a09e68p0  // sqrt(2)
-  let one = F64x8(repeating: 1)
-  let f = ((u - 1) * 0.5).selected(upper, else: u)
-  return log1pReduced(f, exponent: one.selected(upper, else: F64x8(repeating: 0)))
+  let zero = F64x8(repeating: 0)
+  return log1pReduced(
+    ((u - 1) * 0.5).selected(upper, else: u), high: F64x8(repeating: ln2High).selected(upper, else: zero),
+    low: F64x8(repeating: ln2Low).selected(upper, else: zero))
 }
 
 /// log(1 + x) for any x >= 0; the bits of `log1pOfUnit` where x <= 1.

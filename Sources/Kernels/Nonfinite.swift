@@ -4,24 +4,19 @@ import Elementary
 @inline(__always)
 func firstNonfinite<Element: BinaryFloatingPoint & SIMDScalar>(_ array: UnsafePointer<Element>, _ count: Int) -> Int {
   var block = 0
-  // A few elements are sooner looked at than set up for vectors.
-  if count < 16 {
-    while block < count {
-      if !array[block].isFinite { return block }
-      block &+= 1
-    }
-    return -1
-  }
   while block < count {
-    let end = min(block + 256, count)
-    // x - x is 0 for finite x and NaN for others, and NaN survives a sum.
-    var spoiled = SIMD16<Element>(repeating: 0)
+    let end = min(block + 1024, count)
+    // x - x is 0 for finite x and NaN for others, and NaN survives a sum. Two sums: one would wait for itself.
+    var (spoiled, others) = (SIMD16<Element>(repeating: 0), SIMD16<Element>(repeating: 0))
     var index = block
-    while index + 16 <= end {
+    while index + 32 <= end {
       let values = UnsafeRawPointer(array + index).loadUnaligned(as: SIMD16<Element>.self)
+      let next = UnsafeRawPointer(array + index + 16).loadUnaligned(as: SIMD16<Element>.self)
       spoiled += values - values
-      index += 16
+      others += next - next
+      index += 32
     }
+    spoiled += others
     var tail: Element = 0
     while index < end {
       tail += array[index] - array[index]

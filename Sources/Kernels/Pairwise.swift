@@ -1,3 +1,4 @@
+import CPlatform
 import Elementary
 import Preference
 
@@ -5,7 +6,7 @@ import Preference
 func pairwise(_ job: UnsafePointer<PairwiseJob>, _ range: Range<Int>) -> FixedOrderSum {
   var sum = FixedOrderSum()
   let whole = range.lowerBound + (range.upperBound - range.lowerBound) & ~7
-  pairwiseBlocks(job, range.lowerBound, whole, &sum)
+  if range.lowerBound < whole { pairwiseBlocks(job, range.lowerBound, whole, &sum) }
   if whole < range.upperBound { pairwiseRest(job, whole, range.upperBound - whole, &sum) }
   return sum
 }
@@ -30,7 +31,7 @@ private func pairwiseDoubles(_ job: UnsafePointer<PairwiseJob>, _ first: Int, _ 
   pairwiseLoop(job, first, end, &sum, isSingle: false)
 }
 
-/// In passes over at most four blocks at a time: what happens to a pair is one long chain of operations, and only short
+/// In passes over at most eight blocks at a time: what happens to a pair is one long chain of operations, and only short
 /// passes let the processor work on the chains of many pairs at once. Margins of doubles carry about 100 bits, those of
 /// singles are doubles.
 @inline(__always)
@@ -41,10 +42,10 @@ private func pairwiseLoop(
   let scale = F64x8(repeating: job.pointee.scale)
   let type: ElementType = isSingle ? .f32 : .f64
   let zero = F64x8(repeating: 0)
-  var room = InlineArray<4, Margins>(repeating: Margins(z: DoubleDouble(zero), exponential: zero, rest: zero))
+  var room = platform_unset_blocks()
   let sofar = sum
   sum = withUnsafeMutablePointer(to: &room) { room in
-    let room = UnsafeMutableRawPointer(room).assumingMemoryBound(to: Margins.self)
+    let room = UnsafeMutableRawPointer(room).alignedUp(toMultipleOf: 64).assumingMemoryBound(to: Margins.self)
     var losses = sofar
     var start = first
     @inline(__always) func load(_ array: UnsafeRawPointer?, _ otherwise: Double) -> F64x8 {
@@ -55,7 +56,7 @@ private func pairwiseLoop(
     }
     var begin = first
     while begin < end {
-      let stop = end &- begin < 32 ? end : begin &+ 32
+      let stop = end &- begin < 64 ? end : begin &+ 64
       start = begin
       var block = room
       while start < stop {
@@ -112,11 +113,15 @@ private func pairwiseLoop(
           jet = bernoulliCrossEntropy(z, logistic, p: p, q: q)
         }
 
-        let beta = load(job.pointee.betas, job.pointee.beta)
-        let weight = load(job.pointee.weights, 1)
         // A factor of 0 wins over one that overflowed.
-        let loss = zero.selected(weight .== 0, else: jet.value * weight)
-        let gradient = zero.selected(jet.slope .== 0, else: jet.slope * (beta * (weight * scale)))
+        var (loss, factor) = (jet.value, scale)
+        if job.pointee.weights != nil {
+          let weight = load(job.pointee.weights, 1)
+          loss = zero.selected(weight .== 0, else: loss * weight)
+          factor = weight * scale
+        }
+        let beta = load(job.pointee.betas, job.pointee.beta)
+        let gradient = zero.selected(jet.slope .== 0, else: jet.slope * (beta * factor))
         store(loss, job.pointee.losses)
         store(gradient, job.pointee.gradPolicyChosen)
         store(-gradient, job.pointee.gradPolicyRejected)
@@ -142,74 +147,69 @@ private struct Margins {
 @inline(never)
 private func pairwiseRest(_ job: UnsafePointer<PairwiseJob>, _ start: Int, _ count: Int, _ sum: inout FixedOrderSum) {
   let type = job.pointee.type
-  let one = F64x8(repeating: 1)
-  var room = InlineArray<14, F64x8>(repeating: one)
+  let byte = start &* type.stride
+  var room = platform_unset_blocks()
   var copy = job.pointee
   withUnsafeMutablePointer(to: &room) { room in
-    let base = UnsafeMutableRawPointer(room)
-    var next = 0
-    func place() -> UnsafeMutableRawPointer {
-      next &+= 1
-      return base + 64 &* (next &- 1)
+    let base = UnsafeMutableRawPointer(room).alignedUp(toMultipleOf: 64)
+    func padded(_ array: UnsafeRawPointer?, _ place: Int) -> UnsafeRawPointer? {
+      pad(array, byte, count, type, base + 64 &* place)
     }
-    func padded(_ array: UnsafeRawPointer) -> UnsafeRawPointer {
-      let target = place()
-      // Numbers for lanes that don't count: 1 is a legal value of every array.
-      ElementType.store8(one, target, single: type == .f32)
-      move(array + start &* type.stride, target, count, type)
-      return UnsafeRawPointer(target)
-    }
-    copy.policyChosen = padded(copy.policyChosen)
-    copy.policyRejected = padded(copy.policyRejected)
-    copy.refChosen = copy.refChosen.map(padded)
-    copy.refRejected = copy.refRejected.map(padded)
-    copy.betas = copy.betas.map(padded)
-    copy.margins = copy.margins.map(padded)
-    copy.softLabels = copy.softLabels.map(padded)
-    let weights = place()
-    ElementType.store8(one.firstLanes(count), weights, single: type == .f32)
-    if let given = copy.weights { move(given + start &* type.stride, weights, count, type) }
+    copy.policyChosen = padded(copy.policyChosen, 0).unsafelyUnwrapped
+    copy.policyRejected = padded(copy.policyRejected, 1).unsafelyUnwrapped
+    copy.refChosen = padded(copy.refChosen, 2)
+    copy.refRejected = padded(copy.refRejected, 3)
+    copy.betas = padded(copy.betas, 4)
+    copy.margins = padded(copy.margins, 5)
+    copy.softLabels = padded(copy.softLabels, 6)
+    let weights = base + 64 &* 7
+    let given = padded(copy.weights, 7).map { type.load8($0, 0) } ?? F64x8(repeating: 1)
+    type.store8(given.firstLanes(count), weights, 0)
     copy.weights = UnsafeRawPointer(weights)
 
-    func target(_ array: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? { array == nil ? nil : place() }
-    copy.losses = target(copy.losses)
-    copy.gradPolicyChosen = target(copy.gradPolicyChosen)
-    copy.gradPolicyRejected = target(copy.gradPolicyRejected)
-    copy.chosenRewards = target(copy.chosenRewards)
-    copy.rejectedRewards = target(copy.rejectedRewards)
-    copy.gradientWeights = target(copy.gradientWeights)
+    func target(_ array: UnsafeMutableRawPointer?, _ place: Int) -> UnsafeMutableRawPointer? {
+      array == nil ? nil : base + 64 &* place
+    }
+    copy.losses = target(copy.losses, 8)
+    copy.gradPolicyChosen = target(copy.gradPolicyChosen, 9)
+    copy.gradPolicyRejected = target(copy.gradPolicyRejected, 10)
+    copy.chosenRewards = target(copy.chosenRewards, 11)
+    copy.rejectedRewards = target(copy.rejectedRewards, 12)
+    copy.gradientWeights = target(copy.gradientWeights, 13)
     pairwiseBlocks(&copy, 0, 8, &sum)
 
-    func back(_ from: UnsafeMutableRawPointer?, _ to: UnsafeMutableRawPointer?) {
-      if let from, let to { move(UnsafeRawPointer(from), to + start &* type.stride, count, type) }
-    }
-    back(copy.losses, job.pointee.losses)
-    back(copy.gradPolicyChosen, job.pointee.gradPolicyChosen)
-    back(copy.gradPolicyRejected, job.pointee.gradPolicyRejected)
-    back(copy.chosenRewards, job.pointee.chosenRewards)
-    back(copy.rejectedRewards, job.pointee.rejectedRewards)
-    back(copy.gradientWeights, job.pointee.gradientWeights)
+    let bytes = count &* type.stride
+    unpad(copy.losses, job.pointee.losses, byte, bytes)
+    unpad(copy.gradPolicyChosen, job.pointee.gradPolicyChosen, byte, bytes)
+    unpad(copy.gradPolicyRejected, job.pointee.gradPolicyRejected, byte, bytes)
+    unpad(copy.chosenRewards, job.pointee.chosenRewards, byte, bytes)
+    unpad(copy.rejectedRewards, job.pointee.rejectedRewards, byte, bytes)
+    unpad(copy.gradientWeights, job.pointee.gradientWeights, byte, bytes)
   }
 }
 
-/// `count` elements, bit for bit.
+/// `count` elements of an array, if there is one, and 1 in the other lanes: a legal value of every array.
 @inline(never)
-private func move(_ from: UnsafeRawPointer, _ to: UnsafeMutableRawPointer, _ count: Int, _ type: ElementType) {
-  var index = 0
-  while index < count {
-    if type == .f32 {
-      to.storeBytes(
-        of: from.load(fromByteOffset: 4 &* index, as: UInt32.self), toByteOffset: 4 &* index, as: UInt32.self)
-    } else {
-      to.storeBytes(
-        of: from.load(fromByteOffset: 8 &* index, as: UInt64.self), toByteOffset: 8 &* index, as: UInt64.self)
-    }
-    index &+= 1
-  }
+private func pad(
+  _ array: UnsafeRawPointer?, _ byte: Int, _ count: Int, _ type: ElementType, _ place: UnsafeMutableRawPointer
+) -> UnsafeRawPointer? {
+  guard let array else { return nil }
+  type.store8(type.loadPart(array + byte, 0, count, 1), place, 0)
+  return UnsafeRawPointer(place)
 }
 
-extension ElementType {
-  @inline(__always) fileprivate static func store8(_ values: F64x8, _ array: UnsafeMutableRawPointer, single: Bool) {
-    if single { ElementType.f32.store8(values, array, 0) } else { ElementType.f64.store8(values, array, 0) }
+/// The first elements of a vector, bit for bit, to a result that is wanted.
+@inline(never)
+private func unpad(
+  _ place: UnsafeMutableRawPointer?, _ array: UnsafeMutableRawPointer?, _ byte: Int, _ bytes: Int
+) {
+  guard let place, let array else { return }
+  var offset = 0
+  while offset &+ 8 <= bytes {
+    (array + byte + offset).storeBytes(of: place.load(fromByteOffset: offset, as: UInt64.self), as: UInt64.self)
+    offset &+= 8
+  }
+  if offset < bytes {
+    (array + byte + offset).storeBytes(of: place.load(fromByteOffset: offset, as: UInt32.self), as: UInt32.self)
   }
 }

@@ -13,11 +13,14 @@ extension ElementType {
     if count == 8 && stride > 2 { store8(values, array, start) } else { storePart(values, array, start, count) }
   }
 
-  @inline(never) private func loadPart(
+  @inline(never) func loadPart(
     _ array: UnsafeRawPointer, _ start: Int, _ count: Int, _ filler: Double
   ) -> F64x8 {
     var lanes = F64x8(repeating: filler)
-    for lane in 0..<count { lanes[lane] = load(array, start + lane) }
+    // The first comes last: if it is the only one, it stays in registers, since a vector that was written in parts is
+    // read only once they are in memory.
+    for lane in 1..<max(count, 1) { lanes[lane] = load(array, start + lane) }
+    if count > 0 { lanes[0] = load(array, start) }
     return lanes
   }
 

@@ -75,9 +75,9 @@ func dpoLoss(
     try mixtureLoss(pairs, options, results, &job, &ledger, loss, refuseNonfinite, checksOnly: head != nil)
   } else {
     try checkParameters(options)
-    try checkArrays(job, refuseNonfinite)
+    try checkArrays(&job, refuseNonfinite)
     if head != nil { return }
-    let sum = sumInChunks(count, &job)
+    let sum = sumOfLosses(count, &job)
     // A single pair's sum is its first lane.
     loss?.pointee = count == 1 ? sum.lanes.high[0] * scale : reduced(sum, scale)
   }
@@ -92,10 +92,10 @@ private func mixtureLoss(
 ) throws(Fault) {
   let mixture = try Mixture(pairs, options, results, &job, &ledger)
   defer { mixture.free() }
-  try checkArrays(job, refuseNonfinite)
+  try checkArrays(&job, refuseNonfinite)
   if checksOnly { return }
   if mixture.isSigmoidAlone {
-    let sum = sumInChunks(job.count, &job)
+    let sum = sumOfLosses(job.count, &job)
     loss?.pointee = reduced(sum, job.scale)
     return
   }
@@ -110,8 +110,8 @@ private func mixtureLoss(
   if let metrics = mixture.metrics { update(metrics) { $0.add(sums, job.count) } }
 }
 
-/// Parameters are in their ranges, and log-probabilities finite if so asked.
-private func checkArrays(_ job: PairwiseJob, _ refuseNonfinite: Bool) throws(Fault) {
+/// Parameters are in their ranges, and log-probabilities finite if so asked. The job stays as it is: it is not copied.
+private func checkArrays(_ job: inout PairwiseJob, _ refuseNonfinite: Bool) throws(Fault) {
   let (type, count) = (job.type, job.count)
   try checkBetas(job.betas, type, count)
   try checkFinite(job.margins, type, count, "margins")
@@ -127,13 +127,18 @@ private func checkArrays(_ job: PairwiseJob, _ refuseNonfinite: Bool) throws(Fau
 }
 
 /// Plain DPO of all pairs, in as many chunks as the count alone asks for, so that threads change no bits.
+@inline(__always)
+private func sumOfLosses(_ count: Int, _ job: inout PairwiseJob) -> FixedOrderSum {
+  count <= leastChunk ? kernels.pairwise(&job, 0..<count) : sumInChunks(count, &job)
+}
+
+private let leastChunk = 4096
+
 @inline(never)
 private func sumInChunks(_ count: Int, _ job: inout PairwiseJob) -> FixedOrderSum {
   let most = 32
-  let least = 4096
-  if count <= least { return kernels.pairwise(&job, 0..<count) }
   let share = (count + most - 1) / most
-  let grain = share < least ? least : (share + 7) & ~7
+  let grain = share < leastChunk ? leastChunk : (share + 7) & ~7
   var sums = InlineArray<32, FixedOrderSum>(repeating: FixedOrderSum())
   withUnsafeMutablePointer(to: &sums) { sums in
     let sums = UnsafeMutableRawPointer(sums).assumingMemoryBound(to: FixedOrderSum.self)

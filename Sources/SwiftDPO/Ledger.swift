@@ -10,7 +10,7 @@ struct Ledger {
     var end: UInt
   }
 
-  private var room = platform_room()
+  private var room = platform_unset_room()
   private var count = 0
   /// Bit i: the call writes buffer i.
   private var results: UInt64 = 0

@@ -43,6 +43,7 @@ struct Interval {
   var isOpen = false
 
   static var positive: Interval { Interval(low: 0, high: .infinity, isOpen: true) }
+  static var finite: Interval { Interval(low: -.greatestFiniteMagnitude, high: .greatestFiniteMagnitude) }
   static var nonnegative: Interval { Interval(low: 0, high: .greatestFiniteMagnitude) }
   static var probability: Interval { Interval(low: 0, high: 1) }
   static var undecidedProbability: Interval { Interval(low: 0, high: 1, isOpen: true) }
@@ -95,6 +96,8 @@ func checkFinite(
   _ array: UnsafeRawPointer?, _ type: ElementType, _ count: Int, _ name: FieldName
 ) throws(Fault) {
   guard let array else { return }
+  // A few elements are sooner looked at than handed over.
+  if count < 16 { return try checkAll(array, type, count, in: .finite, SWIFTDPO_ERROR_NONFINITE, name) }
   let index = kernels.firstNonfinite(type, array, count)
   try require(index < 0, SWIFTDPO_ERROR_NONFINITE, name, at: index)
 }

@@ -15,10 +15,27 @@
 void platform_fma_by_lane(const double *x, const double *y, double *z);
 void platform_fmaf_by_lane(const float *x, const float *y, float *z);
 
-// Room for 48 pairs of addresses (SwiftDPO/Ledger.swift), which a call clears in one stroke.
+// Rooms on the stack that are written before they are read, so that no call clears them. Swift would.
+
+// For 64 pairs of addresses (SwiftDPO/Ledger.swift).
 typedef struct platform_room {
   uint64_t words[128];
 } platform_room;
+
+static inline platform_room platform_unset_room(void) {
+  platform_room room;
+  return room;
+}
+
+// For eight blocks of four vectors of eight doubles (Kernels/Pairwise.swift), from the first multiple of 64 on.
+typedef struct platform_blocks {
+  uint64_t words[8 * 4 * 8 + 8];
+} platform_blocks;
+
+static inline platform_blocks platform_unset_blocks(void) {
+  platform_blocks room;
+  return room;
+}
 
 // The processors that this process may run on.
 int platform_processors(void);
