@@ -64,7 +64,10 @@ class Heads(NamedTuple):
 
 
 def products(pairs: int, threads: int) -> Calls:
-    """By the OpenBLAS of the package scipy-openblas32, as `swiftdpo` has it."""
+    """By the OpenBLAS of the package scipy-openblas32, as `swiftdpo` has it.
+
+    Results lie in memory that is there and touched before; a step has that of its gradients to take.
+    """
     import ctypes
 
     import numpy as np
