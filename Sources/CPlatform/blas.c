@@ -69,6 +69,7 @@ typedef struct platform_blas_threads {
   pthread_mutex_t lock; // guards what follows
   int calls;            // that want one thread
   int before;           // the number that the first of them found
+  int interrupted;      // in a child of fork: calls that it does not have left the number at one
 } blas_threads;
 
 static _Atomic(const platform_blas *) current;
@@ -131,7 +132,7 @@ static blas_threads threads_of(void *library, void *gemm) {
     int (*const parallel)(void) = (int (*)(void))dlsym(library, thread_names[i].parallel);
     void *const count = dlsym(library, thread_names[i].count), *const set = dlsym(library, thread_names[i].set);
     if (parallel && count && set && are_of_one_file(set, gemm) && parallel() == posix_threads)
-      return (blas_threads){(int (*)(void))count, (void (*)(int))set, PTHREAD_MUTEX_INITIALIZER, 0, 0};
+      return (blas_threads){(int (*)(void))count, (void (*)(int))set, PTHREAD_MUTEX_INITIALIZER, 0, 0, 0};
   }
   return (blas_threads){0};
 }
@@ -189,7 +190,9 @@ void platform_begin_products(const platform_blas *blas) {
   blas_threads *threads = blas->threads;
   pthread_mutex_lock(&threads->lock);
   if (threads->calls++ == 0) {
-    threads->before = threads->count();
+    if (!threads->interrupted)
+      threads->before = threads->count();
+    threads->interrupted = 0;
     threads->set(1);
   }
   pthread_mutex_unlock(&threads->lock);
@@ -201,6 +204,34 @@ void platform_end_products(const platform_blas *blas) {
   if (--threads->calls == 0)
     threads->set(threads->before);
   pthread_mutex_unlock(&threads->lock);
+}
+
+// A fork waits for those who hold a lock. Its child has no other thread, and so none of their calls.
+static offer *held; // it and those before it, from before a fork to after it
+
+static void hold_all(void) {
+  held = atomic_load(&offers);
+  for (offer *o = held; o; o = o->earlier)
+    if (o->threads.set)
+      pthread_mutex_lock(&o->threads.lock);
+}
+
+static void release_all(void) {
+  for (offer *o = held; o; o = o->earlier)
+    if (o->threads.set)
+      pthread_mutex_unlock(&o->threads.lock);
+}
+
+static void forget_calls(void) {
+  for (offer *o = held; o; o = o->earlier) {
+    o->threads.interrupted |= o->threads.calls > 0;
+    o->threads.calls = 0;
+  }
+  release_all();
+}
+
+__attribute__((constructor)) static void forget_calls_in_children(void) {
+  pthread_atfork(hold_all, release_all, forget_calls);
 }
 
 void platform_multiply(const platform_blas *blas, int bf16, int transpose_a, int transpose_b, size_t m, size_t n,

@@ -12,6 +12,7 @@
  *   large     logits of more than 2^31 elements
  */
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -262,8 +263,26 @@ static unsigned long test_threads(unsigned rounds) {
   return atomic_load(&wrong) == 0 ? THREADS * num_descriptions * rounds : 0;
 }
 
+static const char *path_in_use(void) {
+  swiftdpo_blas blas = SWIFTDPO_BLAS_INIT;
+  return swiftdpo_blas_info(&blas) == SWIFTDPO_OK ? blas.path : NULL;
+}
+
+/** The BLAS's number of threads, which no call may change for good. */
+static int (*number_of_threads)(void);
+
+static void find_number_of_threads(void) {
+  void *const blas = dlopen(path_in_use(), RTLD_NOW | RTLD_NOLOAD);
+  if (blas)
+    *(void **)&number_of_threads = dlsym(blas, "openblas_get_num_threads");
+}
+
 static unsigned long test_fork(unsigned rounds) {
   expect_outcomes(rounds);
+  find_number_of_threads();
+  if (!number_of_threads)
+    return 0;
+  const int threads_before = number_of_threads();
   swiftdpo_set_num_threads(4);
   pthread_t threads[CALLERS];
   for (size_t i = 0; i < CALLERS; i++)
@@ -275,7 +294,7 @@ static unsigned long test_fork(unsigned rounds) {
     const pid_t child = fork();
     if (child == 0) {
       alarm(120); /* a child that hangs ends by a signal */
-      _exit(differing(i * 31) != 0);
+      _exit(differing(i * 31) != 0 || number_of_threads() != threads_before);
     }
     int status = -1;
     waitpid(child, &status, 0);
@@ -288,11 +307,6 @@ static unsigned long test_fork(unsigned rounds) {
 }
 
 /* The BLAS, which stays the one at SWIFTDPO_BLAS: named, looked for, or not found elsewhere. */
-
-static const char *path_in_use(void) {
-  swiftdpo_blas blas = SWIFTDPO_BLAS_INIT;
-  return swiftdpo_blas_info(&blas) == SWIFTDPO_OK ? blas.path : NULL;
-}
 
 static void *name_blas(void *path) {
   for (unsigned round = 0; round < rounds_of_all; round++) {
