@@ -32,7 +32,7 @@ typedef struct fixture {
   swiftdpo_pair_results_f64 loss_results;
   swiftdpo_fused_results_f32 fused_results;
   const double *grad_logps, *log_normalizers;
-  int products;
+  work work;
 } fixture;
 
 static enum { FORWARD, BACKWARD, SHARD, WORKSPACE, LOSS } which;
@@ -71,7 +71,7 @@ static void fixture_init(fixture *f) {
   f->options = (swiftdpo_logps_options)SWIFTDPO_LOGPS_OPTIONS_INIT;
   f->fused = (swiftdpo_fused_options)SWIFTDPO_FUSED_OPTIONS_INIT;
   f->fused.gemm = multiply;
-  f->fused.gemm_context = &f->products;
+  f->fused.gemm_context = &f->work;
   f->results = (swiftdpo_logps_results)SWIFTDPO_LOGPS_RESULTS_INIT;
   f->results.logps = f->written.logps;
   f->results.token_logps = f->written.token_logps;
@@ -188,10 +188,9 @@ static void test_against_logits(void) {
   fixture f;
   fixture_init(&f);
   float logits[ROWS * V], grad_logits[ROWS * V], grad_hidden[ROWS * H], grad_weight[V * H];
-  int counter = 0;
   for (size_t i = 0; i < ROWS; i++)
     memcpy(logits + i * V, f.read.bias, sizeof f.read.bias);
-  multiply(&counter, 0, 1, ROWS, V, H, f.read.hidden, H, f.read.weight, H, 1, logits, V);
+  multiply(NULL, 0, 1, ROWS, V, H, f.read.hidden, H, f.read.weight, H, 1, logits, V);
 
   swiftdpo_logits_f32 plain = SWIFTDPO_LOGITS_F32_INIT;
   plain.num_sequences = B;
@@ -205,21 +204,21 @@ static void test_against_logits(void) {
   results.token_logps = token_logps;
   CHECK_OK(swiftdpo_sequence_logps_f32(&plain, NULL, &results, NULL));
   CHECK_OK(swiftdpo_sequence_logps_backward_f32(&plain, NULL, f.read.grad_logps, NULL, grad_logits, NULL));
-  multiply(&counter, 0, 0, ROWS, H, V, grad_logits, V, f.read.weight, H, 0, grad_hidden, H);
-  multiply(&counter, 1, 0, V, H, ROWS, grad_logits, V, f.read.hidden, H, 0, grad_weight, H);
+  multiply(NULL, 0, 0, ROWS, H, V, grad_logits, V, f.read.weight, H, 0, grad_hidden, H);
+  multiply(NULL, 1, 0, V, H, ROWS, grad_logits, V, f.read.hidden, H, 0, grad_weight, H);
 
   which = FORWARD;
   CHECK_OK(call(&f, NULL));
-  CHECK(f.products == 1);
+  CHECK(f.work.products == 1);
   CHECK_SAME_BITS(f.written.logps, logps, sizeof logps);
   CHECK_SAME_BITS(f.written.token_logps, token_logps, sizeof token_logps);
 
   which = BACKWARD;
   for (int kept = 0; kept < 2; kept++) {
-    f.products = 0;
+    f.work = (work){0};
     f.log_normalizers = kept ? f.written.log_normalizers : NULL;
     CHECK_OK(call(&f, NULL));
-    CHECK(f.products == 4); /* logits, and three gradients */
+    CHECK(f.work.products == 4); /* logits, and three gradients */
     CHECK_SAME_BITS(f.written.grad_hidden, grad_hidden, sizeof grad_hidden);
     for (size_t i = 0; i < V * H; i++)
       CHECK_WITHIN(1e-6, f.written.grad_weight[i], grad_weight[i]);
@@ -261,6 +260,42 @@ static void test_loss_in_one_call(void) {
   CHECK_SAME_BITS(&loss, &kept.written.loss, sizeof loss);
 }
 
+/** Three products over the rows that count where the logits of a pair fit, four where they don't, one for the reference. */
+static void test_nothing_is_multiplied_twice(void) {
+  enum { LENGTH = 90, WIDTH = 2, WORDS = 5000, COUNTED = 2 * (LENGTH - 1 - 30), UNIT = COUNTED * WIDTH * WORDS };
+  static float hidden[2 * LENGTH * WIDTH], weight[WORDS * WIDTH], grad_hidden[2 * LENGTH * WIDTH],
+      grad_weight[WORDS * WIDTH];
+  static int64_t labels[2 * LENGTH];
+  for (size_t i = 0; i < 2 * LENGTH; i++)
+    labels[i] = i % LENGTH <= 30 ? -100 : (int64_t)(i * 27 % WORDS);
+  fixture f;
+  fixture_init(&f);
+  which = LOSS;
+  f.head.num_sequences = 2;
+  f.head.sequence_length = LENGTH;
+  f.head.hidden_size = f.ref.hidden_size = WIDTH;
+  f.head.vocab_size = WORDS;
+  f.head.hidden = f.ref.hidden = hidden;
+  f.head.weight = f.ref.weight = weight;
+  f.head.bias = NULL;
+  f.head.labels = labels;
+  f.pairs.count = 1;
+  f.results = (swiftdpo_logps_results)SWIFTDPO_LOGPS_RESULTS_INIT;
+  f.gradients.grad_hidden = grad_hidden;
+  f.gradients.grad_weight = grad_weight;
+  f.gradients.grad_bias = NULL;
+  CHECK_OK(call(&f, NULL));
+  CHECK(f.work.multiplications == (3 + 1) * (size_t)UNIT);
+
+  which = WORKSPACE;
+  CHECK_OK(call(&f, NULL));
+  which = LOSS;
+  f.fused.workspace_size = f.written.least;
+  f.work = (work){0};
+  CHECK_OK(call(&f, NULL));
+  CHECK(f.work.multiplications == (4 + 1) * (size_t)UNIT);
+}
+
 /** A batch without rows, and one in which none counts: gradients are 0, or left alone where they are added to. */
 static void test_nothing_to_do(void) {
   fixture f;
@@ -278,7 +313,7 @@ static void test_nothing_to_do(void) {
   f.head.num_sequences = 0;
   CHECK_OK(call(&f, NULL));
   CHECK(f.written.grad_weight[2] == 5);
-  CHECK(f.products == 0);
+  CHECK(f.work.products == 0);
 }
 
 void test_fused(void) {
@@ -291,5 +326,6 @@ void test_fused(void) {
   test_loss_refusals();
   test_against_logits();
   test_loss_in_one_call();
+  test_nothing_is_multiplied_twice();
   test_nothing_to_do();
 }
