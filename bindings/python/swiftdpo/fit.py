@@ -246,7 +246,7 @@ class _Problem:
 def _flatten(lists: Iterable[Sequence[int]], name: str) -> tuple[_Indices, _Indices]:
     rows = [np.asarray(row) for row in lists]
     for index, row in enumerate(rows):
-        if row.ndim != 1 or (row.size and not np.issubdtype(row.dtype, np.integer)):
+        if row.ndim != 1 or (row.size and row.dtype.kind not in "iu"):
             raise ValueError(f"{name}[{index}]: expected a sequence of integers")
     offsets = np.zeros(len(rows) + 1, np.int64)
     np.cumsum([len(row) for row in rows], out=offsets[1:])
@@ -259,7 +259,8 @@ def _never_winning(problem: _Problem) -> list[int] | None:
     wins, loses = _strict_edges(problem) if problem.ranks is None else _ranked_edges(problem)
     if problem.first_choice == "worst":
         wins, loses = loses, wins
-    edges = np.unique(wins * problem.num_items + loses)
+    edges = np.sort(wins * problem.num_items + loses)
+    edges = edges[np.append(True, edges[1:] != edges[:-1])[: len(edges)]]
     wins, loses = edges // problem.num_items, edges % problem.num_items
     # From item to item, on to one that is beaten and can't beat back: what is left wins against none outside.
     item = 0
@@ -281,18 +282,20 @@ def _strict_edges(problem: _Problem) -> tuple[_Indices, _Indices]:
     chooses = counted[lists] & (places < (len(lists) if problem.top is None else problem.top))
     follows = chooses[:-1] & (lists[1:] == lists[:-1])
     wins, loses = [problem.items[:-1][follows]], [problem.items[1:][follows]]
-    # The last choice beats all that remained.
-    for index in np.flatnonzero(counted & (sizes > 0)):
+    # The last choice beats all that remained: none, if all were chosen.
+    if problem.unlisted == "remain":
+        remains = sizes > 0
+    else:
+        remains = sizes > (len(lists) if problem.top is None else problem.top)
+    for index in np.flatnonzero(counted & remains):
         items = problem.items[problem.offsets[index] : problem.offsets[index + 1]]
         listed = items if problem.top is None else items[: problem.top]
-        if len(listed) < len(items) or problem.unlisted == "remain":
-            mask = np.zeros(problem.num_items, np.bool_)
-            mask[:] = problem.unlisted == "remain"
-            mask[items] = True
-            mask[listed] = False
-            rest = np.flatnonzero(mask)
-            wins.append(np.full(len(rest), listed[-1]))
-            loses.append(rest)
+        mask = np.full(problem.num_items, problem.unlisted == "remain")
+        mask[items] = True
+        mask[listed] = False
+        rest = np.flatnonzero(mask)
+        wins.append(np.full(len(rest), listed[-1]))
+        loses.append(rest)
     return np.concatenate(wins), np.concatenate(loses)
 
 
@@ -327,16 +330,16 @@ def _reachable(sources: _Indices, targets: _Indices, nodes: int, start: int) -> 
     order = np.argsort(sources, kind="stable")
     begins = np.searchsorted(sources[order], np.arange(nodes + 1)).tolist()
     following = targets[order].tolist()
-    seen = [False] * nodes
-    seen[start] = True
+    seen = {start}
     stack = [start]
-    while stack:
+    while stack and len(seen) < nodes:
         node = stack.pop()
-        for target in following[begins[node] : begins[node + 1]]:
-            if not seen[target]:
-                seen[target] = True
-                stack.append(target)
-    return np.array(seen)
+        found = set(following[begins[node] : begins[node + 1]]) - seen
+        seen |= found
+        stack.extend(found)
+    mask = np.zeros(nodes, np.bool_)
+    mask[list(seen)] = True
+    return mask
 
 
 def _minimise(
@@ -349,14 +352,14 @@ def _minimise(
     began = time.monotonic()
     x = np.zeros(problem.num_items + problem.num_strengths)
     value, gradient = problem.evaluate(x)
-    x, value, gradient = _first_step(problem, x, value, gradient)
+    x, value, gradient = _first_steps(problem, x, value, gradient)
     limit = tolerance * problem.scale
     iteration, message = 0, "the gradient is below the tolerance"
     while (norm := float(np.abs(gradient).max())) > limit:
         if iteration == max_iterations:
             message = f"max_iterations, {max_iterations}, were not enough"
             break
-        step = _newton_step(problem, x, gradient)
+        step = _newton_step(problem, x, gradient, limit)
         slope = float(gradient @ step)
         length = 1.0
         for _ in range(50):
@@ -394,24 +397,30 @@ def _minimise(
     )
 
 
-def _first_step(
+def _first_steps(
     problem: _Problem, x: _Vector, value: float, gradient: _Vector
 ) -> tuple[_Vector, float, _Vector]:
     """From equal worths, where Newton's steps overshoot: each worth times how often its item was chosen, over
-    how often the stages expected it. (Hunter's step; not taken where it gains nothing.)"""
+    how often the stages expected it (Hunter's step). A few of them, each as long as it gains something."""
     items = slice(0, problem.num_items)
-    expected = problem.choices + (-gradient if problem.first_choice == "worst" else gradient)[items]
-    usable = (problem.choices > 0) & (expected > 0)
-    ratio = np.log(np.divide(problem.choices, expected, out=np.ones_like(expected), where=usable))
-    guess = x.copy()
-    guess[items] = -ratio if problem.first_choice == "worst" else ratio
-    next_value, next_gradient = problem.evaluate(guess)
-    return (guess, next_value, next_gradient) if next_value < value else (x, value, gradient)
+    sign = -1 if problem.first_choice == "worst" else 1
+    for _ in range(4):
+        expected = problem.choices + sign * gradient[items]
+        usable = (problem.choices > 0) & (expected > 0)
+        ratio = np.log(np.divide(problem.choices, expected, out=np.ones_like(expected), where=usable))
+        guess = x.copy()
+        guess[items] += sign * ratio
+        next_value, next_gradient = problem.evaluate(guess)
+        if not next_value < value:
+            break
+        x, value, gradient = guess, next_value, next_gradient
+    return x, value, gradient
 
 
-def _newton_step(problem: _Problem, x: _Vector, gradient: _Vector) -> _Vector:
+def _newton_step(problem: _Problem, x: _Vector, gradient: _Vector, limit: float) -> _Vector:
     """The Newton equation by preconditioned conjugate gradients, the more exactly the smaller the gradient
-    is: so that the steps converge faster than linearly."""
+    is: so that the steps converge faster than linearly. What it leaves need not be far below `limit`, which
+    the gradient is to fall to."""
     preconditioner = 1 / problem.curvatures(gradient)
     step = np.zeros_like(x)
     residual = gradient
@@ -429,7 +438,7 @@ def _newton_step(problem: _Problem, x: _Vector, gradient: _Vector) -> _Vector:
         residual = residual + length * product
         scaled = preconditioner * residual
         next_square = float(residual @ scaled)
-        if next_square <= wanted:
+        if next_square <= wanted or np.abs(residual).max() <= 0.1 * limit:
             break
         direction = (next_square / square) * direction - scaled
         square = next_square
