@@ -35,15 +35,15 @@ class Benchmark(NamedTuple):
 
 
 BENCHMARKS = {
-    "fused": Benchmark(fused.run, 300, 30),
-    "logits": Benchmark(logits.run, 150, 20),
-    "heads": Benchmark(heads.run, 120, 15),
-    "rankings": Benchmark(rankings.run, 150, 20),
-    "rankings_few": Benchmark(rankings.run_few, 20, 10),
-    "fit": Benchmark(fit.run, 15, 10),
-    "step": Benchmark(step.run, 90, 20),
-    "overhead": Benchmark(overhead.run, 25, 15),
-    "footprint": Benchmark(footprint.run, 50, 15),
+    "fused": Benchmark(fused.run, 430, 40),
+    "logits": Benchmark(logits.run, 290, 20),
+    "heads": Benchmark(heads.run, 40, 10),
+    "rankings": Benchmark(rankings.run, 105, 15),
+    "rankings_few": Benchmark(rankings.run_few, 15, 10),
+    "fit": Benchmark(fit.run, 5, 5),
+    "step": Benchmark(step.run, 75, 30),
+    "overhead": Benchmark(overhead.run, 15, 10),
+    "footprint": Benchmark(footprint.run, 35, 10),
 }
 
 
