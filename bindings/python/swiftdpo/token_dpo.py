@@ -83,6 +83,16 @@ def sequential_kl(
     return SequentialKL(token_kl.sum(axis=1), token_kl, gradient)
 
 
+def check_options(loss_type: str, alpha: float, options: dict[str, Any]) -> None:
+    """What `tdpo_loss` takes that is no array; `options` are those for `dpo_loss`."""
+    if loss_type not in ("tdpo1", "tdpo2"):
+        raise ValueError(f"loss_type is {loss_type!r}; expected 'tdpo1' or 'tdpo2'")
+    if not 0 <= alpha < np.inf:
+        raise ValueError(f"alpha is {alpha}; expected a finite number of at least 0")
+    if forbidden := options.keys() & {"margin", "loss_weights", "more", "f_divergence_type"}:
+        raise TypeError(f"unexpected keyword argument {min(forbidden)!r}")
+
+
 def tdpo_loss(
     policy_chosen_logps: ArrayLike,
     policy_rejected_logps: ArrayLike,
@@ -131,12 +141,7 @@ def tdpo_loss(
     >>> round(out.loss, 4), out.grad_rejected_kl.round(4)
     (0.5211, array([0.1015]))
     """
-    if loss_type not in ("tdpo1", "tdpo2"):
-        raise ValueError(f"loss_type is {loss_type!r}; expected 'tdpo1' or 'tdpo2'")
-    if not 0 <= alpha < np.inf:
-        raise ValueError(f"alpha is {alpha}; expected a finite number of at least 0")
-    if forbidden := options.keys() & {"margin", "loss_weights", "more", "f_divergence_type"}:
-        raise TypeError(f"unexpected keyword argument {min(forbidden)!r}")
+    check_options(loss_type, alpha, options)
     divergences = [np.asarray(values) for values in (chosen_kl, rejected_kl)]
     policy = np.asarray(policy_chosen_logps)
     for name, values in zip(("chosen_kl", "rejected_kl"), divergences, strict=True):

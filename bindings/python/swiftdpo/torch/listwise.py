@@ -18,7 +18,7 @@ from ._tensors import (
     tensor_or_none,
     through_host,
 )
-from .rankings import losses_like, of_items
+from .rankings import empty_results, of_items
 
 
 class ListLoss(NamedTuple):
@@ -64,11 +64,6 @@ def _scaled(inputs: _Inputs, options: _Options, results: tuple[Any, ...], grad_l
     return [by_policy, by_policy.new_empty(0) if inputs.ref_logps is None else -by_policy]
 
 
-def _fake(inputs: _Inputs, options: _Options) -> list[Tensor]:
-    items = inputs.policy_logps
-    return [losses_like(items, inputs.offsets, options.reduction), items.new_empty(items.shape)]
-
-
 _loss = RewardedLoss(
     "listwise_loss",
     _Inputs,
@@ -76,7 +71,7 @@ _loss = RewardedLoss(
     evaluate=_evaluate,
     rewards=2,
     scaled=_scaled,
-    fake=_fake,
+    fake=empty_results,
     differentiable=2,
 )
 

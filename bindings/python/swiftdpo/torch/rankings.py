@@ -75,11 +75,14 @@ def of_items(grad_losses: Tensor, offsets: Tensor | None) -> Tensor:
     return grad_losses.unsqueeze(-1) if offsets is None else grad_losses.repeat_interleave(offsets.diff())
 
 
-def losses_like(items: Tensor, offsets: Tensor | None, reduction: str) -> Tensor:
-    """An empty tensor in the shape of the loss of groups of items."""
-    if reduction != "none":
-        return items.new_empty(())
-    return items.new_empty(items.shape[:-1] if offsets is None else (offsets.shape[0] - 1,))
+def empty_results(inputs: Any, options: Any) -> list[Tensor]:
+    """In the shapes of the loss and the rewards of groups of items."""
+    items, offsets = inputs.policy_logps, inputs.offsets
+    if options.reduction != "none":
+        losses = items.new_empty(())
+    else:
+        losses = items.new_empty(items.shape[:-1] if offsets is None else (offsets.shape[0] - 1,))
+    return [losses, items.new_empty(items.shape)]
 
 
 def _tie_strength_gradient(inputs: _Inputs, options: _Options, grad_losses: Tensor) -> Tensor:
@@ -110,11 +113,6 @@ def _scaled(inputs: _Inputs, options: _Options, results: tuple[Any, ...], grad_l
     return [by_policy, by_reference, (torch.from_numpy(results[6]) * grad_loss).to(strengths.dtype)]
 
 
-def _fake(inputs: _Inputs, options: _Options) -> list[Tensor]:
-    items = inputs.policy_logps
-    return [losses_like(items, inputs.offsets, options.reduction), items.new_empty(items.shape)]
-
-
 _loss = RewardedLoss(
     "plackett_luce_loss",
     _Inputs,
@@ -122,7 +120,7 @@ _loss = RewardedLoss(
     evaluate=_evaluate,
     rewards=2,
     scaled=_scaled,
-    fake=_fake,
+    fake=empty_results,
     differentiable=3,
 )
 

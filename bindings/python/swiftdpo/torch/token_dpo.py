@@ -5,6 +5,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from .._typing import Reduction
+from ..token_dpo import check_options
 from ._tensors import Number, require_tensor
 from .dpo import PairLoss, dpo_loss
 
@@ -30,12 +31,7 @@ def tdpo_loss(
     takes the first as a constant. The sign of these divergences is not looked at: an estimate may be off by
     its rounding.
     """
-    if loss_type not in ("tdpo1", "tdpo2"):
-        raise ValueError(f"loss_type is {loss_type!r}; expected 'tdpo1' or 'tdpo2'")
-    if not 0 <= alpha < float("inf"):
-        raise ValueError(f"alpha is {alpha}; expected a finite number of at least 0")
-    if forbidden := options.keys() & {"margin", "loss_weights", "f_divergence_type"}:
-        raise TypeError(f"unexpected keyword argument {min(forbidden)!r}")
+    check_options(loss_type, alpha, options)
     policy = require_tensor(policy_chosen_logps, "policy_chosen_logps")
     for name, kl in (("chosen_kl", chosen_kl), ("rejected_kl", rejected_kl)):
         if require_tensor(kl, name).shape != policy.shape:
