@@ -7,7 +7,7 @@ public func swiftdpo_dpo_loss_f32(
   _ pairs: UnsafePointer<swiftdpo_pairs_f32>!, _ options: UnsafePointer<swiftdpo_dpo_options>!,
   _ results: UnsafePointer<swiftdpo_pair_results_f32>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try dpoLoss(.f32, form(pairs), options, form(results)) }
+  answerDPO(form(pairs), options, form(results), culprit, .f32)
 }
 
 @_cdecl("swiftdpo_dpo_loss_f64") @implementation
@@ -15,11 +15,20 @@ public func swiftdpo_dpo_loss_f64(
   _ pairs: UnsafePointer<swiftdpo_pairs_f64>!, _ options: UnsafePointer<swiftdpo_dpo_options>!,
   _ results: UnsafePointer<swiftdpo_pair_results_f64>!, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>!
 ) -> swiftdpo_status {
-  answer(culprit) { () throws(Fault) in try dpoLoss(.f64, form(pairs), options, form(results)) }
+  answerDPO(form(pairs), options, form(results), culprit, .f64)
+}
+
+@inline(never)
+private func answerDPO(
+  _ pairs: UnsafePointer<swiftdpo_pairs_f64>?, _ options: UnsafePointer<swiftdpo_dpo_options>?,
+  _ results: UnsafePointer<swiftdpo_pair_results_f64>?, _ culprit: UnsafeMutablePointer<swiftdpo_culprit>?,
+  _ type: ElementType
+) -> swiftdpo_status {
+  if didFewPairs(pairs, options, results, isSingle: type == .f32) { return SWIFTDPO_OK }
+  return answer(culprit) { () throws(Fault) in try dpoLoss(type, pairs, options, results) }
 }
 
 /// - Parameter head: the buffers of a fused head that asks whether its loss would be refused: results are left alone.
-@_optimize(speed)
 func dpoLoss(
   _ type: ElementType, _ pairs: UnsafePointer<swiftdpo_pairs_f64>?, _ options: UnsafePointer<swiftdpo_dpo_options>?,
   _ results: UnsafePointer<swiftdpo_pair_results_f64>?, inTheWayOf head: UnsafePointer<Ledger>? = nil
@@ -71,10 +80,15 @@ func dpoLoss(
   job.q = options.label_smoothing
   job.scale = scale
 
-  if Mixture.isNeeded(pairs, options, results) {
+  let isMixture = withUnsafePointer(to: pairs) { pairs in
+    withUnsafePointer(to: options) { options in
+      withUnsafePointer(to: results) { Mixture.isNeeded(pairs, options, $0) }
+    }
+  }
+  if isMixture {
     try mixtureLoss(pairs, options, results, &job, &ledger, loss, refuseNonfinite, checksOnly: head != nil)
   } else {
-    try checkParameters(options)
+    try withUnsafePointer(to: options) { (options) throws(Fault) in try checkParameters(options) }
     try checkArrays(&job, refuseNonfinite)
     if head != nil { return }
     let sum = sumOfLosses(count, &job)

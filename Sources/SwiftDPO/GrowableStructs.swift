@@ -124,14 +124,12 @@ func form<Given, Form>(_ pointer: UnsafePointer<Given>?) -> UnsafePointer<Form>?
 
 /// Whether all words behind the first `count` are 0: fields that were not set.
 @inline(__always)
-func isZero<Struct>(_ value: Struct, behind count: Int) -> Bool {
-  withUnsafeBytes(of: value) { bytes in
-    var word = count
-    var sum = 0
-    while word < MemoryLayout<Struct>.stride / 8 {
-      sum |= bytes.load(fromByteOffset: 8 * word, as: Int.self)
-      word += 1
-    }
-    return sum == 0
+func isZero<Struct>(_ pointer: UnsafePointer<Struct>, behind count: Int) -> Bool {
+  var word = count
+  var sum: UInt = 0
+  while word < MemoryLayout<Struct>.stride / 8 {
+    sum |= UnsafeRawPointer(pointer).load(fromByteOffset: 8 * word, as: UInt.self)
+    word += 1
   }
+  return sum == 0
 }

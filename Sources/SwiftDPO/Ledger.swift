@@ -5,9 +5,16 @@ import Elementary
 /// The buffers of one call. Each is checked as it is entered: present, aligned, within the address space, and not in
 /// the way of another. It lives on the stack.
 struct Ledger {
-  private struct Bytes {
+  /// Where a buffer lies: not empty, and not beyond the end of the address space.
+  struct Bytes {
     var start: UInt
-    var end: UInt
+    var size: UInt
+
+    /// Whether no byte is in both.
+    @inline(__always) func isApart(from other: Bytes) -> Bool {
+      // The distance to the other's last byte, around the address space if need be.
+      other.start &- start &+ (other.size &- 1) >= size &+ other.size &- 1
+    }
   }
 
   private var room = platform_unset_room()
@@ -116,21 +123,21 @@ struct Ledger {
     let start = UInt(bitPattern: pointer)
     try require(start & UInt(size - 1) == 0, SWIFTDPO_ERROR_MISALIGNED, name)
     let (bytes, tooMany) = elements.multipliedReportingOverflow(by: size)
-    let (end, beyond) = start.addingReportingOverflow(UInt(bitPattern: bytes))
-    try require(!tooMany && !beyond, SWIFTDPO_ERROR_SIZE_OVERFLOW, name)
+    let buffer = Bytes(start: start, size: UInt(bitPattern: bytes))
+    try require(!tooMany && start <= UInt.max - buffer.size, SWIFTDPO_ERROR_SIZE_OVERFLOW, name)
     try require(count < Self.most, SWIFTDPO_ERROR_COUNT, name)
     let (count, results) = (count, results)
     let isApart = withUnsafeMutablePointer(to: &room) { room in
       let buffers = UnsafeMutableRawPointer(room).assumingMemoryBound(to: Bytes.self)
       for index in 0..<count {
         let other = buffers[index]
-        if start >= other.end || other.start >= end { continue }
+        if buffer.isApart(from: other) { continue }
         // Inputs may overlap each other.
         let otherIsResult = results >> UInt64(index) & 1 == 1
-        let inPlace = pointer == input && other.start == start && other.end == end && !otherIsResult
+        let inPlace = pointer == input && other.start == start && other.size == buffer.size && !otherIsResult
         if !inPlace && (isResult || otherIsResult) { return false }
       }
-      buffers[count] = Bytes(start: start, end: end)
+      buffers[count] = buffer
       return true
     }
     try require(isApart, SWIFTDPO_ERROR_OVERLAP, name)

@@ -61,12 +61,15 @@ struct Mixture {
 
   /// Whether a call asks for more than DPO's loss and the common results. The header has what else there is at the end
   /// of its structs, behind `soft_labels` and `gradient_weights`.
-  static func isNeeded(
-    _ pairs: swiftdpo_pairs_f64, _ options: swiftdpo_dpo_options, _ results: swiftdpo_pair_results_f64
+  @inline(__always) static func isNeeded(
+    _ pairs: UnsafePointer<swiftdpo_pairs_f64>, _ options: UnsafePointer<swiftdpo_dpo_options>,
+    _ results: UnsafePointer<swiftdpo_pair_results_f64>
   ) -> Bool {
-    options.loss_types != nil || options.loss_weights != nil || options.num_losses != 0
-      || options.f_divergence != SWIFTDPO_REVERSE_KL || options.margin != 0
-      || !isZero(pairs, behind: 10) || !isZero(results, behind: 8)
+    let asked =
+      UInt(bitPattern: options.pointee.loss_types) | UInt(bitPattern: options.pointee.loss_weights)
+      | UInt(bitPattern: options.pointee.num_losses) | UInt(options.pointee.f_divergence.rawValue)
+      | UInt(options.pointee.margin.bitPattern)
+    return asked != 0 || !isZero(pairs, behind: 10) || !isZero(results, behind: 8)
   }
 
   /// Finds the partners of optimal transport, once everything has been checked.
@@ -175,21 +178,32 @@ private func term(
   return term
 }
 
-/// Parameters of losses are in their ranges, whether their loss is asked for or not.
-func checkParameters(_ options: swiftdpo_dpo_options, tieStrengthAbove bound: Double = 0) throws(Fault) {
-  let tau = options.discopop_tau
-  try require(tau > 0 && tau.isFinite, SWIFTDPO_ERROR_PARAMETER, "discopop_tau")
-  try require(options.f_alpha_divergence_coef.isFinite, SWIFTDPO_ERROR_PARAMETER, "f_alpha_divergence_coef")
-  try require(options.alphapo_alpha.isFinite, SWIFTDPO_ERROR_PARAMETER, "alphapo_alpha")
-  try require(options.reward_scale.isFinite, SWIFTDPO_ERROR_PARAMETER, "reward_scale")
-  let nu = options.tie_strength
-  try require(nu > bound && nu <= 0x1p1000, SWIFTDPO_ERROR_PARAMETER, "tie_strength")
+/// The first parameter of a loss that is not in its range, whether its loss is asked for or not.
+@inline(__always)
+func firstWrongParameter(
+  _ options: UnsafePointer<swiftdpo_dpo_options>, tieStrengthAbove bound: Double
+) -> FieldName? {
+  if !isPositive(options.pointee.discopop_tau) { return "discopop_tau" }
+  if !options.pointee.f_alpha_divergence_coef.isFinite { return "f_alpha_divergence_coef" }
+  if !options.pointee.alphapo_alpha.isFinite { return "alphapo_alpha" }
+  if !options.pointee.reward_scale.isFinite { return "reward_scale" }
+  let nu = options.pointee.tie_strength
+  return nu > bound && nu <= 0x1p1000 ? nil : "tie_strength"
+}
+
+@inline(never)
+func checkParameters(
+  _ options: UnsafePointer<swiftdpo_dpo_options>, tieStrengthAbove bound: Double = 0
+) throws(Fault) {
+  if let name = firstWrongParameter(options, tieStrengthAbove: bound) { throw Fault(SWIFTDPO_ERROR_PARAMETER, name) }
 }
 
 private func takeParameters(
   _ options: swiftdpo_dpo_options, _ job: inout PairwiseJob, _ needs: Needs
 ) throws(Fault) {
-  try checkParameters(options, tieStrengthAbove: needs.raoKupper ? 1 : 0)
+  try withUnsafePointer(to: options) { (options) throws(Fault) in
+    try checkParameters(options, tieStrengthAbove: needs.raoKupper ? 1 : 0)
+  }
   let nu = options.tie_strength
   job.parameters.flipRate = options.label_smoothing
   job.parameters.discopopTau = options.discopop_tau

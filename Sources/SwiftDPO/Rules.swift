@@ -2,32 +2,48 @@ import CSwiftDPO
 import Elementary
 import Preference
 
-// The rules that options and parameters obey, each in one place.
+// The rules that options and parameters obey, each in one place. Some are asked twice: by a check that names what is
+// wrong, and by the short way (FewPairs.swift), which has no time for names.
+
+/// Above 0 and finite, as one comparison: numbers with a sign, and NaN, come last in the order of bit patterns.
+@inline(__always) func isPositive(_ value: Double) -> Bool {
+  value.bitPattern &- 1 < Double.infinity.bitPattern - 1
+}
 
 func checkBeta(_ beta: Double, _ name: FieldName, at index: Int = 0) throws(Fault) {
-  try require(beta > 0 && beta.isFinite, SWIFTDPO_ERROR_BETA, name, at: index)
+  try require(isPositive(beta), SWIFTDPO_ERROR_BETA, name, at: index)
 }
+
+@inline(__always) func isLabelSmoothing(_ value: Double) -> Bool { value >= 0 && value < 0.5 }
 
 func checkLabelSmoothing(_ value: Double) throws(Fault) {
-  try require(value >= 0 && value < 0.5, SWIFTDPO_ERROR_LABEL_SMOOTHING, "label_smoothing")
+  try require(isLabelSmoothing(value), SWIFTDPO_ERROR_LABEL_SMOOTHING, "label_smoothing")
 }
 
-/// 1 / count for the mean, 1 for the sum and for no reduction.
-func checkReduction(_ reduction: swiftdpo_reduction, count: Int) throws(Fault) -> Double {
-  switch reduction {
-  case SWIFTDPO_REDUCTION_MEAN: return 1 / Double(max(count, 1))
-  case SWIFTDPO_REDUCTION_SUM, SWIFTDPO_REDUCTION_NONE: return 1
-  default: throw Fault(SWIFTDPO_ERROR_REDUCTION, "reduction")
+extension swiftdpo_reduction {
+  /// They are numbered from 0 on.
+  @inline(__always) var isKnown: Bool { rawValue <= SWIFTDPO_REDUCTION_NONE.rawValue }
+
+  /// 1 / count for the mean, 1 for the sum and for no reduction.
+  @inline(__always) func scale(_ count: Int) -> Double {
+    self == SWIFTDPO_REDUCTION_MEAN ? 1 / Double(max(count, 1)) : 1
   }
+}
+
+/// What results are multiplied by.
+func checkReduction(_ reduction: swiftdpo_reduction, count: Int) throws(Fault) -> Double {
+  try require(reduction.isKnown, SWIFTDPO_ERROR_REDUCTION, "reduction")
+  return reduction.scale(count)
+}
+
+extension swiftdpo_nonfinite {
+  @inline(__always) var isKnown: Bool { rawValue <= SWIFTDPO_NONFINITE_PROPAGATE.rawValue }
 }
 
 /// Whether NaN and infinities are to be refused.
 func checkNonfinitePolicy(_ policy: swiftdpo_nonfinite) throws(Fault) -> Bool {
-  switch policy {
-  case SWIFTDPO_NONFINITE_ERROR: return true
-  case SWIFTDPO_NONFINITE_PROPAGATE: return false
-  default: throw Fault(SWIFTDPO_ERROR_NONFINITE_POLICY, "nonfinite")
-  }
+  try require(policy.isKnown, SWIFTDPO_ERROR_NONFINITE_POLICY, "nonfinite")
+  return policy == SWIFTDPO_NONFINITE_ERROR
 }
 
 func checkFlag(_ flag: Int32, _ name: FieldName) throws(Fault) -> Bool {

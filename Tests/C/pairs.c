@@ -319,6 +319,113 @@ static void test_propagated_nonfinite_values(void) {
   CHECK(isnan(b.loss));
 }
 
+/** Values that may be anywhere, and one in a few calls has one. */
+static void spoil(batch *b, uint64_t *seed) {
+  static const double values[] = {NAN, INFINITY, -INFINITY, 0, -0.0, -1, 0.5, 1e300, 0x1p-1074, 1e-40};
+  enum { VALUES = sizeof values / sizeof *values };
+  const double value = values[(size_t)random_real(seed, 0, VALUES - 0.01)];
+  const size_t at = (size_t)random_real(seed, 0, (double)b->pairs.count - 0.01);
+  switch ((int)random_real(seed, 0, 40)) {
+  case 0:
+    b->policy_chosen[at] = (real)value;
+    break;
+  case 1:
+    b->policy_rejected[at] = (real)value;
+    break;
+  case 2:
+    b->ref_chosen[at] = (real)value;
+    break;
+  case 3:
+    b->ref_rejected[at] = (real)value;
+    break;
+  case 4:
+    b->options.beta = value;
+    break;
+  case 5:
+    b->options.label_smoothing = value;
+    break;
+  case 6:
+    b->options.margin = value;
+    break;
+  case 7:
+    b->options.f_alpha_divergence_coef = value;
+    break;
+  case 8:
+    b->options.discopop_tau = value;
+    break;
+  case 9:
+    b->options.tie_strength = value;
+    break;
+  case 10:
+    b->options.reward_scale = value;
+    break;
+  case 11:
+    b->options.alphapo_alpha = value;
+    break;
+  case 12:
+    b->options.reference_free = (int32_t)(at & 3);
+    break;
+  case 13:
+    b->options.reduction = (swiftdpo_reduction)(at & 3);
+    break;
+  case 14:
+    b->options.nonfinite = (swiftdpo_nonfinite)(at & 3);
+    break;
+  default:
+    break;
+  }
+}
+
+/** The most common calls go a shorter way through the library than those of a later header, whose structs are larger.
+ * Status, culprit and all bits are the same. */
+static void test_short_way(void) {
+  typedef struct later {
+    TYPED(swiftdpo_pairs) known;
+    double more[2];
+  } later;
+  int refused = 0;
+  for (uint64_t round = 0; round < 4000; round++) {
+    uint64_t seed = round;
+    batch b[2];
+    later pairs;
+    swiftdpo_culprit culprits[2] = {{"nobody", 999}, {"nobody", 999}};
+    swiftdpo_status status[2];
+    for (int way = 0; way < 2; way++) {
+      seed = round * 7919;
+      batch_init(&b[way], 1 + (size_t)random_real(&seed, 0, 19.99));
+      batch_fill(&b[way], round);
+      b[way].options.beta = random_real(&seed, 0.01, 2);
+      b[way].options.label_smoothing = random_real(&seed, 0, 1) < 0.5 ? 0 : random_real(&seed, 0, 0.49);
+      b[way].options.reduction = (swiftdpo_reduction)random_real(&seed, 0, 2.99);
+      b[way].options.nonfinite = (swiftdpo_nonfinite)random_real(&seed, 0, 1.5);
+      if (random_real(&seed, 0, 1) < 0.4)
+        b[way].pairs.ref_chosen_logps = b[way].pairs.ref_rejected_logps = NULL;
+      spoil(&b[way], &seed);
+#define MAYBE(field) \
+  if (random_real(&seed, 0, 1) < 0.3) \
+  b[way].results.field = NULL
+      MAYBE(loss);
+      MAYBE(losses);
+      MAYBE(grad_policy_chosen_logps);
+      MAYBE(grad_policy_rejected_logps);
+      MAYBE(chosen_rewards);
+      MAYBE(rejected_rewards);
+      MAYBE(gradient_weights);
+#undef MAYBE
+      memset(&pairs, 0, sizeof pairs);
+      pairs.known = b[way].pairs;
+      if (way == 1)
+        pairs.known.struct_size = sizeof pairs;
+      status[way] = TYPED(swiftdpo_dpo_loss)(&pairs.known, &b[way].options, &b[way].results, &culprits[way]);
+    }
+    CHECK(status[0] == status[1]);
+    CHECK(strcmp(culprits[0].argument, culprits[1].argument) == 0 && culprits[0].index == culprits[1].index);
+    CHECK_SAME_BITS(b[0].policy_chosen, b[1].policy_chosen, offsetof(batch, pairs));
+    refused += status[0] != SWIFTDPO_OK;
+  }
+  CHECK(refused > 200 && refused < 2000);
+}
+
 void TYPED(test_pairs)(void) {
   test_every_magnitude_of_z();
   test_random_pairs();
@@ -334,4 +441,5 @@ void TYPED(test_pairs)(void) {
   test_policy_at_the_reference();
   test_denormals();
   test_propagated_nonfinite_values();
+  test_short_way();
 }

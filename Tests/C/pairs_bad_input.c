@@ -6,8 +6,13 @@
 
 enum { COUNT = 11 };
 
+/** Whether pairs have betas, margins, weights and labels of their own. Few pairs that have none go a shorter way through
+ * the library, which must refuse just the same. */
+static bool has_parameters;
+
 typedef struct fixture {
   struct {
+    real before[COUNT]; /* no input */
     real policy_chosen[COUNT], policy_rejected[COUNT], ref_chosen[COUNT], ref_rejected[COUNT];
     real betas[COUNT], margins[COUNT], weights[COUNT], soft_labels[COUNT];
   } read;
@@ -40,10 +45,12 @@ static void fixture_init(fixture *f) {
   f->pairs.policy_rejected_logps = f->read.policy_rejected;
   f->pairs.ref_chosen_logps = f->read.ref_chosen;
   f->pairs.ref_rejected_logps = f->read.ref_rejected;
-  f->pairs.betas = f->read.betas;
-  f->pairs.margins = f->read.margins;
-  f->pairs.weights = f->read.weights;
-  f->pairs.soft_labels = f->read.soft_labels;
+  if (has_parameters) {
+    f->pairs.betas = f->read.betas;
+    f->pairs.margins = f->read.margins;
+    f->pairs.weights = f->read.weights;
+    f->pairs.soft_labels = f->read.soft_labels;
+  }
   f->options = (swiftdpo_dpo_options)SWIFTDPO_DPO_OPTIONS_INIT;
   f->results = (TYPED(swiftdpo_pair_results))INIT(PAIR_RESULTS);
   f->results.loss = &f->written.loss;
@@ -54,6 +61,21 @@ static void fixture_init(fixture *f) {
   f->results.rejected_rewards = f->written.rejected_rewards;
   f->results.gradient_weights = f->written.gradient_weights;
 }
+
+static real *input(fixture *f, size_t index) {
+  real *const inputs[] = {f->read.policy_chosen, f->read.policy_rejected, f->read.ref_chosen, f->read.ref_rejected};
+  return inputs[index];
+}
+
+static real **result(fixture *f, size_t index) {
+  real **const results[] = {
+      &f->results.losses,         &f->results.grad_policy_chosen_logps, &f->results.grad_policy_rejected_logps,
+      &f->results.chosen_rewards, &f->results.rejected_rewards,         &f->results.gradient_weights};
+  return results[index];
+}
+
+/** A double that holds this element or ends with the one before it. */
+static double *double_at(real *element) { return (double *)(void *)((uintptr_t)element & ~(uintptr_t)7); }
 
 static swiftdpo_status call(fixture *f, swiftdpo_culprit *culprit) {
   return TYPED(swiftdpo_dpo_loss)(&f->pairs, &f->options, &f->results, culprit);
@@ -84,15 +106,41 @@ static void test_struct_sizes(void) {
   REFUSED(SWIFTDPO_ERROR_STRUCT_SIZE, "results", 0, f.results.struct_size--);
 }
 
+static void test_misaligned_structs(void) {
+  fixture f;
+  fixture_init(&f);
+  swiftdpo_culprit culprit = {"nobody", 999};
+  CHECK_STATUS(SWIFTDPO_ERROR_MISALIGNED,
+               TYPED(swiftdpo_dpo_loss)(MISALIGNED(&f.pairs), &f.options, &f.results, &culprit));
+  CHECK(strcmp(culprit.argument, "pairs") == 0 && culprit.index == 0);
+  CHECK_STATUS(SWIFTDPO_ERROR_MISALIGNED,
+               TYPED(swiftdpo_dpo_loss)(&f.pairs, MISALIGNED(&f.options), &f.results, &culprit));
+  CHECK(strcmp(culprit.argument, "options") == 0 && culprit.index == 0);
+  CHECK_STATUS(SWIFTDPO_ERROR_MISALIGNED,
+               TYPED(swiftdpo_dpo_loss)(&f.pairs, &f.options, MISALIGNED(&f.results), &culprit));
+  CHECK(strcmp(culprit.argument, "results") == 0 && culprit.index == 0);
+  CHECK(is_untouched(&f.written, sizeof f.written));
+}
+
 static void test_misaligned_buffers(void) {
-  REFUSED(SWIFTDPO_ERROR_MISALIGNED, "policy_chosen_logps", 0,
-          f.pairs.policy_chosen_logps = MISALIGNED(f.read.policy_chosen));
-  REFUSED(SWIFTDPO_ERROR_MISALIGNED, "ref_rejected_logps", 0,
-          f.pairs.ref_rejected_logps = MISALIGNED(f.read.ref_rejected));
+#define MISPLACED(argument) REFUSED(SWIFTDPO_ERROR_MISALIGNED, #argument, 0, MISPLACE(argument))
+#define MISPLACE(argument) f.pairs.argument = MISALIGNED(f.pairs.argument)
+  MISPLACED(policy_chosen_logps);
+  MISPLACED(policy_rejected_logps);
+  MISPLACED(ref_chosen_logps);
+  MISPLACED(ref_rejected_logps);
   REFUSED(SWIFTDPO_ERROR_MISALIGNED, "weights", 0, f.pairs.weights = MISALIGNED(f.read.weights));
-  REFUSED(SWIFTDPO_ERROR_MISALIGNED, "loss", 0, f.results.loss = MISALIGNED(&f.written.loss));
-  REFUSED(SWIFTDPO_ERROR_MISALIGNED, "grad_policy_chosen_logps", 0,
-          f.results.grad_policy_chosen_logps = MISALIGNED(f.written.grad_chosen));
+#undef MISPLACE
+#define MISPLACE(argument) f.results.argument = MISALIGNED(f.results.argument)
+  MISPLACED(loss);
+  MISPLACED(losses);
+  MISPLACED(grad_policy_chosen_logps);
+  MISPLACED(grad_policy_rejected_logps);
+  MISPLACED(chosen_rewards);
+  MISPLACED(rejected_rewards);
+  MISPLACED(gradient_weights);
+#undef MISPLACE
+#undef MISPLACED
 }
 
 static void test_counts_that_overflow(void) {
@@ -101,14 +149,29 @@ static void test_counts_that_overflow(void) {
   REFUSED(SWIFTDPO_ERROR_SIZE_OVERFLOW, "policy_chosen_logps", 0, f.pairs.count = SIZE_MAX / sizeof(real));
 }
 
+/** Each result with its first element over the last one of each input, and of each result that comes before it, and with
+ * its last element over the first one. */
 static void test_overlaps(void) {
-  REFUSED(SWIFTDPO_ERROR_OVERLAP, "losses", 0, f.results.losses = f.read.policy_chosen);
-  REFUSED(SWIFTDPO_ERROR_OVERLAP, "grad_policy_chosen_logps", 0,
-          f.results.grad_policy_chosen_logps = f.read.soft_labels + COUNT - 1);
-  REFUSED(SWIFTDPO_ERROR_OVERLAP, "loss", 0, f.results.loss = (double *)(void *)f.read.policy_chosen);
-  REFUSED(SWIFTDPO_ERROR_OVERLAP, "grad_policy_rejected_logps", 0,
-          f.results.grad_policy_rejected_logps = f.written.grad_chosen);
-  REFUSED(SWIFTDPO_ERROR_OVERLAP, "gradient_weights", 0, f.results.gradient_weights = f.written.rejected_rewards + 1);
+  enum { INPUTS = 4, RESULTS = 6, LAST = COUNT - 1 };
+  static const char *const names[] = {"losses",         "grad_policy_chosen_logps", "grad_policy_rejected_logps",
+                                      "chosen_rewards", "rejected_rewards",         "gradient_weights"};
+  for (size_t over = 0; over < RESULTS; over++) {
+    for (size_t under = 0; under < INPUTS; under++) {
+      REFUSED(SWIFTDPO_ERROR_OVERLAP, names[over], 0, *result(&f, over) = input(&f, under) + LAST);
+      REFUSED(SWIFTDPO_ERROR_OVERLAP, names[over], 0, *result(&f, over) = input(&f, under) - LAST);
+    }
+    for (size_t under = 0; under < over; under++) {
+      REFUSED(SWIFTDPO_ERROR_OVERLAP, names[over], 0, *result(&f, over) = *result(&f, under) + LAST);
+      REFUSED(SWIFTDPO_ERROR_OVERLAP, names[over], 0, *result(&f, over) = *result(&f, under) - LAST);
+    }
+    REFUSED(SWIFTDPO_ERROR_OVERLAP, names[over], 0, *result(&f, over) = (real *)(void *)&f.written.loss - LAST);
+  }
+  for (size_t under = 0; under < INPUTS; under++) {
+    REFUSED(SWIFTDPO_ERROR_OVERLAP, "loss", 0, f.results.loss = double_at(input(&f, under) + 1));
+    REFUSED(SWIFTDPO_ERROR_OVERLAP, "loss", 0, f.results.loss = double_at(input(&f, under) + LAST));
+  }
+  REFUSED(SWIFTDPO_ERROR_OVERLAP, "grad_policy_chosen_logps", 0, f.pairs.soft_labels = f.read.soft_labels,
+          f.results.grad_policy_chosen_logps = f.read.soft_labels + LAST);
 }
 
 static void test_options(void) {
@@ -174,7 +237,8 @@ static void test_losses(void) {
   REFUSED(SWIFTDPO_ERROR_NULL_POINTER, "chosen_lengths", 0, WITH(ipo_norm));
   REFUSED(SWIFTDPO_ERROR_LENGTH, "chosen_lengths", 2, WITH(ipo_norm), f.pairs.chosen_lengths = lengths);
   REFUSED(SWIFTDPO_ERROR_NULL_POINTER, "reward_gaps", 0, WITH(rpo));
-  REFUSED(SWIFTDPO_ERROR_SOFT_LABEL, "soft_labels", 3, WITH(exo), f.read.soft_labels[3] = 1);
+  REFUSED(SWIFTDPO_ERROR_SOFT_LABEL, "soft_labels", 3, WITH(exo), f.pairs.soft_labels = f.read.soft_labels,
+          f.read.soft_labels[3] = 1);
   REFUSED(SWIFTDPO_ERROR_LABEL_SMOOTHING, "label_smoothing", 0, WITH(exo), f.pairs.soft_labels = NULL);
   REFUSED(SWIFTDPO_ERROR_F_DIVERGENCE, "loss_types", 0, WITH(nca), f.options.f_divergence = SWIFTDPO_FORWARD_KL);
   REFUSED(SWIFTDPO_ERROR_F_DIVERGENCE, "f_divergence", 0, f.options.f_divergence = (swiftdpo_f_divergence)4);
@@ -190,15 +254,19 @@ static void test_losses(void) {
 }
 
 void TYPED(test_pairs_bad_input)(void) {
-  ACCEPTED();
-  test_null_structs();
-  test_null_buffers();
-  test_struct_sizes();
-  test_misaligned_buffers();
-  test_counts_that_overflow();
-  test_overlaps();
-  test_options();
-  test_losses();
-  test_nonfinite_logps();
+  for (int with = 0; with < 2; with++) {
+    has_parameters = with;
+    ACCEPTED();
+    test_null_structs();
+    test_null_buffers();
+    test_struct_sizes();
+    test_misaligned_structs();
+    test_misaligned_buffers();
+    test_counts_that_overflow();
+    test_overlaps();
+    test_options();
+    test_losses();
+    test_nonfinite_logps();
+  }
   test_parameters_of_each_pair();
 }

@@ -1,0 +1,120 @@
+import CSwiftDPO
+import Elementary
+import Preference
+
+/// The short way of the call that is made most often: DPO of a few pairs, with or without a reference. One pair is soon
+/// computed, and the many checks of `dpoLoss`, each with a name for what it finds, took longer. Here they are one question.
+/// Where its answer is no, nothing has been done: `dpoLoss` says what is wrong, or does what is asked.
+@_optimize(speed) @inline(never)
+func didFewPairs(
+  _ pairs: UnsafePointer<swiftdpo_pairs_f64>?, _ options: UnsafePointer<swiftdpo_dpo_options>?,
+  _ results: UnsafePointer<swiftdpo_pair_results_f64>?, isSingle: Bool
+) -> Bool {
+  guard let pairs, let options, let results else { return false }
+  let structs = UInt(bitPattern: pairs) | UInt(bitPattern: options) | UInt(bitPattern: results)
+  if structs & 7 != 0 || !isOfThisSize(pairs) || !isOfThisSize(options) || !isOfThisSize(results) { return false }
+  if !isZero(pairs, behind: 6) || Mixture.isNeeded(pairs, options, results) { return false }
+  let (beta, labelSmoothing) = (options.pointee.beta, options.pointee.label_smoothing)
+  if !isPositive(beta) || !isLabelSmoothing(labelSmoothing) { return false }
+  let (reduction, nonfinite) = (options.pointee.reduction, options.pointee.nonfinite)
+  if !reduction.isKnown || !nonfinite.isKnown || options.pointee.reference_free != 0 { return false }
+  if firstWrongParameter(options, tieStrengthAbove: 0) != nil { return false }
+  let count = pairs.pointee.count
+  if count < 1 || count > 16 { return false }
+
+  let policyChosen = UInt(bitPattern: pairs.pointee.policy_chosen_logps)
+  let policyRejected = UInt(bitPattern: pairs.pointee.policy_rejected_logps)
+  let refChosen = UInt(bitPattern: pairs.pointee.ref_chosen_logps)
+  let refRejected = UInt(bitPattern: pairs.pointee.ref_rejected_logps)
+  let gradChosen = UInt(bitPattern: results.pointee.grad_policy_chosen_logps)
+  let gradRejected = UInt(bitPattern: results.pointee.grad_policy_rejected_logps)
+  let loss = UInt(bitPattern: results.pointee.loss)
+  let others =
+    UInt(bitPattern: results.pointee.losses) | UInt(bitPattern: results.pointee.chosen_rewards)
+    | UInt(bitPattern: results.pointee.rejected_rewards) | UInt(bitPattern: results.pointee.gradient_weights)
+  if policyChosen == 0 || policyRejected == 0 || (refChosen == 0) != (refRejected == 0) { return false }
+  // The upper half of the address space is left to the long way: so no buffer ends beyond it.
+  let upperHalf: UInt = 1 << 63
+  let partOfElement: UInt = isSingle ? 3 : 7
+  let arrays = policyChosen | policyRejected | refChosen | refRejected | gradChosen | gradRejected | others
+  if arrays & (upperHalf | partOfElement) != 0 || loss & (upperHalf | 7) != 0 { return false }
+
+  // What is not there lies at 0, where nothing else does.
+  let size = UInt(bitPattern: count) &* (partOfElement &+ 1)
+  @inline(__always) func buffer(_ start: UInt) -> Ledger.Bytes { Ledger.Bytes(start: start, size: size) }
+  @inline(__always) func isApartFromInputs(_ result: Ledger.Bytes) -> Bool {
+    buffer(policyChosen).isApart(from: result) && buffer(policyRejected).isApart(from: result)
+      && buffer(refChosen).isApart(from: result) && buffer(refRejected).isApart(from: result)
+  }
+  let number = Ledger.Bytes(start: loss, size: 8)
+  if !isApartFromInputs(buffer(gradChosen)) || !isApartFromInputs(buffer(gradRejected)) { return false }
+  if !isApartFromInputs(number) || !buffer(gradChosen).isApart(from: buffer(gradRejected)) { return false }
+  if !buffer(gradChosen).isApart(from: number) || !buffer(gradRejected).isApart(from: number) { return false }
+  if others != 0 && !areOthersApart(pairs, results, size) { return false }
+
+  if nonfinite == SWIFTDPO_NONFINITE_ERROR {
+    // An element ends with its exponent.
+    let exponent = isSingle ? Float.infinity.bitPattern : UInt32(Double.infinity.bitPattern >> 32)
+    var offset = Int(bitPattern: partOfElement) &- 3
+    @inline(__always) func isFinite(_ address: UInt) -> Bool {
+      let array = UnsafeRawPointer(bitPattern: address).unsafelyUnwrapped
+      return ~array.load(fromByteOffset: offset, as: UInt32.self) & exponent != 0
+    }
+    repeat {
+      if !isFinite(policyChosen) || !isFinite(policyRejected) { return false }
+      if refChosen != 0 && (!isFinite(refChosen) || !isFinite(refRejected)) { return false }
+      offset &+= Int(bitPattern: partOfElement) &+ 1
+    } while offset < Int(bitPattern: size)
+  }
+  computeFewPairs(pairs, results, count, isSingle, beta, labelSmoothing, reduction.scale(count))
+  return true
+}
+
+@inline(__always)
+private func isOfThisSize<Struct: GrowableStruct>(_ pointer: UnsafePointer<Struct>) -> Bool {
+  UnsafeRawPointer(pointer).load(as: Int.self) == MemoryLayout<Struct>.stride
+}
+
+/// The results that are asked for less often.
+@inline(never)
+private func areOthersApart(
+  _ pairs: UnsafePointer<swiftdpo_pairs_f64>, _ results: UnsafePointer<swiftdpo_pair_results_f64>, _ size: UInt
+) -> Bool {
+  let inputs = UnsafeRawPointer(pairs).assumingMemoryBound(to: UInt.self) + 2
+  let outputs = UnsafeRawPointer(results).assumingMemoryBound(to: UInt.self) + 1
+  for index in 1..<7 where outputs[index] != 0 {
+    let result = Ledger.Bytes(start: outputs[index], size: size)
+    for input in 0..<4 where !result.isApart(from: Ledger.Bytes(start: inputs[input], size: size)) { return false }
+    for other in 0..<7 where other != index {
+      if !result.isApart(from: Ledger.Bytes(start: outputs[other], size: other == 0 ? 8 : size)) { return false }
+    }
+  }
+  return true
+}
+
+@_optimize(speed) @inline(__always)
+private func computeFewPairs(
+  _ pairs: UnsafePointer<swiftdpo_pairs_f64>, _ results: UnsafePointer<swiftdpo_pair_results_f64>, _ count: Int,
+  _ isSingle: Bool, _ beta: Double, _ labelSmoothing: Double, _ scale: Double
+) {
+  var job = PairwiseJob(
+    type: isSingle ? .f32 : .f64, count: count,
+    policyChosen: UnsafeRawPointer(pairs.pointee.policy_chosen_logps),
+    policyRejected: UnsafeRawPointer(pairs.pointee.policy_rejected_logps))
+  job.refChosen = UnsafeRawPointer(pairs.pointee.ref_chosen_logps)
+  job.refRejected = UnsafeRawPointer(pairs.pointee.ref_rejected_logps)
+  job.losses = UnsafeMutableRawPointer(results.pointee.losses)
+  job.gradPolicyChosen = UnsafeMutableRawPointer(results.pointee.grad_policy_chosen_logps)
+  job.gradPolicyRejected = UnsafeMutableRawPointer(results.pointee.grad_policy_rejected_logps)
+  job.chosenRewards = UnsafeMutableRawPointer(results.pointee.chosen_rewards)
+  job.rejectedRewards = UnsafeMutableRawPointer(results.pointee.rejected_rewards)
+  job.gradientWeights = UnsafeMutableRawPointer(results.pointee.gradient_weights)
+  job.beta = beta
+  job.p = 1 - labelSmoothing
+  job.q = labelSmoothing
+  job.scale = scale
+  let loss = results.pointee.loss
+  let sum = kernels.pairwise(&job, 0..<count)
+  // A single pair's sum is its first lane.
+  loss?.pointee = count == 1 ? sum.lanes.high[0] * scale : reduced(sum, scale)
+}
