@@ -6,9 +6,9 @@
 
 enum { COUNT = 11 };
 
-/** Whether pairs have betas, margins, weights and labels of their own. Few pairs that have none go a shorter way through
- * the library, which must refuse just the same. */
-static bool has_parameters;
+/** Few pairs without betas, margins, weights and labels of their own go a shorter way through the library, which must
+ * refuse just the same, whether it is asked for the loss and its gradients alone or for everything. */
+static enum { THE_LOSS_ALONE, ALL_RESULTS, ALL_PARAMETERS } kind;
 
 typedef struct fixture {
   struct {
@@ -45,7 +45,7 @@ static void fixture_init(fixture *f) {
   f->pairs.policy_rejected_logps = f->read.policy_rejected;
   f->pairs.ref_chosen_logps = f->read.ref_chosen;
   f->pairs.ref_rejected_logps = f->read.ref_rejected;
-  if (has_parameters) {
+  if (kind == ALL_PARAMETERS) {
     f->pairs.betas = f->read.betas;
     f->pairs.margins = f->read.margins;
     f->pairs.weights = f->read.weights;
@@ -54,9 +54,11 @@ static void fixture_init(fixture *f) {
   f->options = (swiftdpo_dpo_options)SWIFTDPO_DPO_OPTIONS_INIT;
   f->results = (TYPED(swiftdpo_pair_results))INIT(PAIR_RESULTS);
   f->results.loss = &f->written.loss;
-  f->results.losses = f->written.losses;
   f->results.grad_policy_chosen_logps = f->written.grad_chosen;
   f->results.grad_policy_rejected_logps = f->written.grad_rejected;
+  if (kind == THE_LOSS_ALONE)
+    return;
+  f->results.losses = f->written.losses;
   f->results.chosen_rewards = f->written.chosen_rewards;
   f->results.rejected_rewards = f->written.rejected_rewards;
   f->results.gradient_weights = f->written.gradient_weights;
@@ -67,6 +69,12 @@ static real *input(fixture *f, size_t index) {
   return inputs[index];
 }
 
+/** Results in the order in which the call comes to them. */
+enum { RESULTS = 6 };
+static const char *const result_names[RESULTS] = {
+    "losses",         "grad_policy_chosen_logps", "grad_policy_rejected_logps",
+    "chosen_rewards", "rejected_rewards",         "gradient_weights"};
+
 static real **result(fixture *f, size_t index) {
   real **const results[] = {
       &f->results.losses,         &f->results.grad_policy_chosen_logps, &f->results.grad_policy_rejected_logps,
@@ -74,7 +82,14 @@ static real **result(fixture *f, size_t index) {
   return results[index];
 }
 
-/** A double that holds this element or ends with the one before it. */
+/** Asks for a result where it should go. */
+static real *asked_for(fixture *f, size_t index) {
+  real *const buffers[] = {f->written.losses,         f->written.grad_chosen,      f->written.grad_rejected,
+                           f->written.chosen_rewards, f->written.rejected_rewards, f->written.gradient_weights};
+  return *result(f, index) = buffers[index];
+}
+
+/** A double that holds this element. */
 static double *double_at(real *element) { return (double *)(void *)((uintptr_t)element & ~(uintptr_t)7); }
 
 static swiftdpo_status call(fixture *f, swiftdpo_culprit *culprit) {
@@ -131,7 +146,7 @@ static void test_misaligned_buffers(void) {
   MISPLACED(ref_rejected_logps);
   REFUSED(SWIFTDPO_ERROR_MISALIGNED, "weights", 0, f.pairs.weights = MISALIGNED(f.read.weights));
 #undef MISPLACE
-#define MISPLACE(argument) f.results.argument = MISALIGNED(f.results.argument)
+#define MISPLACE(argument) f.results.argument = MISALIGNED(&f.written)
   MISPLACED(loss);
   MISPLACED(losses);
   MISPLACED(grad_policy_chosen_logps);
@@ -152,22 +167,21 @@ static void test_counts_that_overflow(void) {
 /** Each result with its first element over the last one of each input, and of each result that comes before it, and with
  * its last element over the first one. */
 static void test_overlaps(void) {
-  enum { INPUTS = 4, RESULTS = 6, LAST = COUNT - 1 };
-  static const char *const names[] = {"losses",         "grad_policy_chosen_logps", "grad_policy_rejected_logps",
-                                      "chosen_rewards", "rejected_rewards",         "gradient_weights"};
+  enum { INPUTS = 4, LAST = COUNT - 1 };
   for (size_t over = 0; over < RESULTS; over++) {
+    const char *name = result_names[over];
     for (size_t under = 0; under < INPUTS; under++) {
-      REFUSED(SWIFTDPO_ERROR_OVERLAP, names[over], 0, *result(&f, over) = input(&f, under) + LAST);
-      REFUSED(SWIFTDPO_ERROR_OVERLAP, names[over], 0, *result(&f, over) = input(&f, under) - LAST);
+      REFUSED(SWIFTDPO_ERROR_OVERLAP, name, 0, *result(&f, over) = input(&f, under) + LAST);
+      REFUSED(SWIFTDPO_ERROR_OVERLAP, name, 0, *result(&f, over) = input(&f, under) - LAST);
     }
     for (size_t under = 0; under < over; under++) {
-      REFUSED(SWIFTDPO_ERROR_OVERLAP, names[over], 0, *result(&f, over) = *result(&f, under) + LAST);
-      REFUSED(SWIFTDPO_ERROR_OVERLAP, names[over], 0, *result(&f, over) = *result(&f, under) - LAST);
+      REFUSED(SWIFTDPO_ERROR_OVERLAP, name, 0, *result(&f, over) = asked_for(&f, under) + LAST);
+      REFUSED(SWIFTDPO_ERROR_OVERLAP, name, 0, *result(&f, over) = asked_for(&f, under) - LAST);
     }
-    REFUSED(SWIFTDPO_ERROR_OVERLAP, names[over], 0, *result(&f, over) = (real *)(void *)&f.written.loss - LAST);
+    REFUSED(SWIFTDPO_ERROR_OVERLAP, name, 0, *result(&f, over) = (real *)(void *)&f.written.loss - LAST);
   }
   for (size_t under = 0; under < INPUTS; under++) {
-    REFUSED(SWIFTDPO_ERROR_OVERLAP, "loss", 0, f.results.loss = double_at(input(&f, under) + 1));
+    REFUSED(SWIFTDPO_ERROR_OVERLAP, "loss", 0, f.results.loss = double_at(input(&f, under)));
     REFUSED(SWIFTDPO_ERROR_OVERLAP, "loss", 0, f.results.loss = double_at(input(&f, under) + LAST));
   }
   REFUSED(SWIFTDPO_ERROR_OVERLAP, "grad_policy_chosen_logps", 0, f.pairs.soft_labels = f.read.soft_labels,
@@ -254,8 +268,7 @@ static void test_losses(void) {
 }
 
 void TYPED(test_pairs_bad_input)(void) {
-  for (int with = 0; with < 2; with++) {
-    has_parameters = with;
+  for (kind = THE_LOSS_ALONE; kind <= ALL_PARAMETERS; kind++) {
     ACCEPTED();
     test_null_structs();
     test_null_buffers();
@@ -268,5 +281,6 @@ void TYPED(test_pairs_bad_input)(void) {
     test_losses();
     test_nonfinite_logps();
   }
+  kind = ALL_PARAMETERS;
   test_parameters_of_each_pair();
 }
