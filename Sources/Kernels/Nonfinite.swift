@@ -6,28 +6,43 @@ func firstNonfinite<Element: BinaryFloatingPoint & SIMDScalar>(_ array: UnsafePo
   var block = 0
   while block < count {
     let end = min(block + 1024, count)
-    // x - x is 0 for finite x and NaN for others, and NaN survives a sum. Two sums: one would wait for itself.
-    var (spoiled, others) = (SIMD16<Element>(repeating: 0), SIMD16<Element>(repeating: 0))
-    var index = block
-    while index + 32 <= end {
-      let values = UnsafeRawPointer(array + index).loadUnaligned(as: SIMD16<Element>.self)
-      let next = UnsafeRawPointer(array + index + 16).loadUnaligned(as: SIMD16<Element>.self)
-      spoiled += values - values
-      others += next - next
-      index += 32
-    }
-    spoiled += others
-    var tail: Element = 0
-    while index < end {
-      tail += array[index] - array[index]
-      index += 1
-    }
-    if tail != 0 || any(spoiled .!= 0) {
+    if count < 16 || spoils(array, block, end) {
       for index in block..<end where !array[index].isFinite { return index }
     }
     block = end
   }
   return -1
+}
+
+/// Whether an element from `start` to `end` is NaN or infinite. There are 16 at least before the end.
+@inline(__always)
+private func spoils<Element: BinaryFloatingPoint & SIMDScalar>(
+  _ array: UnsafePointer<Element>, _ start: Int, _ end: Int
+) -> Bool {
+  @inline(__always) func load(_ index: Int) -> SIMD16<Element> {
+    UnsafeRawPointer(array + index).loadUnaligned(as: SIMD16<Element>.self)
+  }
+  // The last 16 are looked at twice where they are no block of their own.
+  let last = load(end - 16)
+  // x - x is 0 for finite x and NaN for others, and NaN survives a sum. Two sums: one would wait for itself.
+  var (spoiled, others) = (last - last, SIMD16<Element>(repeating: 0))
+  var index = start
+  while index + 32 <= end {
+    let (values, next) = (load(index), load(index + 16))
+    spoiled += values - values
+    others += next - next
+    index += 32
+  }
+  if index + 16 < end {
+    let values = load(index)
+    others += values - values
+  }
+  // By halves: comparing vectors whose type is a parameter is one comparison after the other.
+  let sixteen = spoiled + others
+  let eight = sixteen.lowHalf + sixteen.highHalf
+  let four = eight.lowHalf + eight.highHalf
+  let two = four.lowHalf + four.highHalf
+  return two[0] + two[1] != 0
 }
 
 func firstNonfinite(_ type: ElementType, _ array: UnsafeRawPointer, _ count: Int) -> Int {

@@ -214,6 +214,30 @@ static void test_nonfinite_logps(void) {
           f.read.policy_chosen[3] = f.read.policy_chosen[7] = (real)NAN);
 }
 
+/** Batches that are looked at in vectors and in blocks: nothing is passed over, at their ends neither. */
+static void test_nonfinite_logps_of_many_pairs(void) {
+  enum { MOST = 2080 };
+  static const size_t counts[] = {15, 16,   17,   31,   32,   33,   47,   48,   49,  63,
+                                  64, 1023, 1024, 1025, 1039, 1040, 1041, 1072, MOST};
+  static const real values[] = {(real)NAN, (real)INFINITY, (real)-INFINITY};
+  static real chosen[MOST], rejected[MOST];
+  TYPED(swiftdpo_pairs) pairs = INIT(PAIRS);
+  const TYPED(swiftdpo_pair_results) results = INIT(PAIR_RESULTS);
+  pairs.policy_chosen_logps = chosen;
+  pairs.policy_rejected_logps = rejected;
+  for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+    pairs.count = counts[i];
+    CHECK_OK(TYPED(swiftdpo_dpo_loss)(&pairs, NULL, &results, NULL));
+    for (size_t at = 0; at < pairs.count; at++) {
+      swiftdpo_culprit culprit = {"nobody", 999999};
+      rejected[at] = values[at % 3];
+      CHECK_STATUS(SWIFTDPO_ERROR_NONFINITE, TYPED(swiftdpo_dpo_loss)(&pairs, NULL, &results, &culprit));
+      CHECK(strcmp(culprit.argument, "policy_rejected_logps") == 0 && culprit.index == at);
+      rejected[at] = 0;
+    }
+  }
+}
+
 /** Parameters are not data: they must be right even where NaN in log-probabilities is let through. */
 static void test_parameters_of_each_pair(void) {
   for (int policy = SWIFTDPO_NONFINITE_ERROR; policy <= SWIFTDPO_NONFINITE_PROPAGATE; policy++) {
@@ -282,5 +306,6 @@ void TYPED(test_pairs_bad_input)(void) {
     test_nonfinite_logps();
   }
   kind = ALL_PARAMETERS;
+  test_nonfinite_logps_of_many_pairs();
   test_parameters_of_each_pair();
 }
