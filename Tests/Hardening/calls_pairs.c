@@ -51,6 +51,10 @@ void TYPED(dpo_loss)(call *c) {
   LAID_OUT(swiftdpo_pair_results) *results = STRUCT(c, LAID_OUT(swiftdpo_pair_results), INIT(PAIR_RESULTS));
   const size_t n = count(c, &pairs->count, 0, 10000);
 
+  /* Pairs with nothing of their own, which go a shorter way if they are few. */
+  const bool plain = !c->everything && pick(c, 3) == 0;
+  const bool nothing = c->nothing;
+  c->nothing |= plain;
   bool is_mixture, has_powers;
   const bool no_reference = add_losses(c, options, &is_mixture, &has_powers);
   options->beta = number(c, POSITIVE);
@@ -58,7 +62,7 @@ void TYPED(dpo_loss)(call *c) {
   options->reduction = (swiftdpo_reduction)choice(c, 3);
   options->nonfinite = (swiftdpo_nonfinite)choice(c, 2);
   options->reference_free = choice(c, 2);
-  options->margin = pick(c, 2) ? number(c, REAL) : 0;
+  options->margin = !plain && pick(c, 2) ? number(c, REAL) : 0;
   options->f_alpha_divergence_coef = number(c, REAL);
   options->discopop_tau = number(c, POSITIVE);
   options->tie_strength = 1.125 + number(c, POSITIVE);
@@ -69,10 +73,12 @@ void TYPED(dpo_loss)(call *c) {
   pairs->policy_rejected_logps = numbers(c, ELEMENT, n, LOGP);
   if (no_reference)
     options->reference_free = 1;
+  c->nothing = nothing;
   if (!leave_out(c)) {
     pairs->ref_chosen_logps = numbers(c, ELEMENT, n, LOGP);
     pairs->ref_rejected_logps = numbers(c, ELEMENT, n, LOGP);
   }
+  c->nothing |= plain;
   pairs->betas = maybe_numbers(c, ELEMENT, n, POSITIVE);
   pairs->margins = maybe_numbers(c, ELEMENT, n, REAL);
   pairs->weights = maybe_numbers(c, ELEMENT, n, NONNEGATIVE);
@@ -89,6 +95,7 @@ void TYPED(dpo_loss)(call *c) {
     pairs->sft_lengths = integers(c, I64, n, 0, 100);
   }
 
+  c->nothing = nothing;
   results->loss = maybe_result(c, F64, 1);
   results->losses = maybe_result(c, ELEMENT, n);
   results->grad_policy_chosen_logps = maybe_result(c, ELEMENT, n);
@@ -96,7 +103,7 @@ void TYPED(dpo_loss)(call *c) {
   results->chosen_rewards = maybe_result(c, ELEMENT, n);
   results->rejected_rewards = maybe_result(c, ELEMENT, n);
   results->gradient_weights = maybe_result(c, ELEMENT, n);
-  if (c->everything || (!c->nothing && pick(c, 2))) {
+  if (c->everything || (!c->nothing && !plain && pick(c, 2))) {
     results->grad_ref_chosen_logps = maybe_result(c, ELEMENT, n);
     results->grad_ref_rejected_logps = maybe_result(c, ELEMENT, n);
     results->grad_sft_logps = maybe_result(c, ELEMENT, n);
