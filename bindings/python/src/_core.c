@@ -37,7 +37,7 @@ static PyMethodDef methods[] = {
                    "margin, weights, soft_labels, label_smoothing, reduction, nonfinite, mixture, /)"),
     FAST(tensors_dpo_loss,
          "($module, policy_chosen_logps, policy_rejected_logps, ref_chosen_logps, ref_rejected_logps, "
-         "beta, label_smoothing, reduction, nonfinite, /)"),
+         "beta, label_smoothing, reduction, nonfinite, apply, result_type, /)"),
     FAST(tensors_scaled, "($module, by_chosen, by_rejected, grad_loss, /)"),
     FAST(unpaired_loss, "($module, policy_logps, ref_logps, beta, weights, desirable, loss_type, reduction, nonfinite, "
                         "desirable_weight, undesirable_weight, baseline, /)"),

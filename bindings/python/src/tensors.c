@@ -109,6 +109,7 @@ static PyObject *hand_over(new_tensor *const *made, Py_ssize_t count, Py_ssize_t
 }
 
 enum { POLICY_CHOSEN, POLICY_REJECTED, REF_CHOSEN, REF_REJECTED, NUM_INPUTS };
+enum { APPLY = NUM_INPUTS + 4, RESULT_TYPE, NUM_ARGUMENTS };
 enum { LOSS, CHOSEN_REWARDS, REJECTED_REWARDS, NUM_TENSORS };
 
 #define DEFINE_CALL(DTYPE, TYPE) \
@@ -167,9 +168,34 @@ static int take_options(swiftdpo_dpo_options *options, PyObject *const *args) {
   return take_reduction(&options->reduction, args[2]) == 0 && take_nonfinite(&options->nonfinite, args[3]) == 0;
 }
 
-PyObject *core_tensors_dpo_loss(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs) {
-  if (expect_arguments("tensors_dpo_loss", nargs, NUM_INPUTS + 4) < 0)
+/** What the autograd function of `apply` makes of (chosen, rejected, (loss, (gradient, gradient))). */
+static PyObject *loss_of_policy(PyObject *const *args, PyObject *loss, PyArrayObject *const *gradients) {
+  PyObject *pair = PyTuple_Pack(2, gradients[0], gradients[1]);
+  PyObject *known = pair == NULL ? NULL : PyTuple_Pack(2, loss, pair);
+  Py_XDECREF(pair);
+  if (known == NULL)
     return NULL;
+  PyObject *found = PyObject_CallFunctionObjArgs(args[APPLY], args[POLICY_CHOSEN], args[POLICY_REJECTED], known, NULL);
+  Py_DECREF(known);
+  return found;
+}
+
+/** A tuple as one of a named kind, by what that kind's own function in Python comes to. Takes the tuple over. */
+static PyObject *named(PyObject *tuple, PyObject *type) {
+  newfunc make = (newfunc)PyType_GetSlot(&PyTuple_Type, Py_tp_new);
+  PyObject *arguments = PyTuple_Pack(1, tuple);
+  PyObject *found = arguments == NULL ? NULL : make((PyTypeObject *)type, arguments, NULL);
+  Py_XDECREF(arguments);
+  Py_DECREF(tuple);
+  return found;
+}
+
+PyObject *core_tensors_dpo_loss(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs) {
+  if (expect_arguments("tensors_dpo_loss", nargs, NUM_ARGUMENTS) < 0)
+    return NULL;
+  PyObject *type = args[RESULT_TYPE];
+  if (!PyType_Check(type) || !PyType_IsSubtype((PyTypeObject *)type, &PyTuple_Type))
+    return PyErr_Format(PyExc_TypeError, "result_type is %R; expected a kind of tuple", type);
   DLTensor in[NUM_INPUTS];
   swiftdpo_dpo_options options;
   const DLPackExchangeAPI *api = exchange_of(args[0]);
@@ -201,14 +227,13 @@ PyObject *core_tensors_dpo_loss(PyObject *Py_UNUSED(module), PyObject *const *ar
     return Py_NewRef(Py_None);
   }
   PyObject *results = hand_over(out, NUM_TENSORS, 0, api);
-  PyObject *known =
-      results == NULL ? NULL : Py_BuildValue("(O(OO))", PyTuple_GetItem(results, LOSS), gradients[0], gradients[1]);
+  PyObject *loss = results == NULL ? NULL : loss_of_policy(args, PyTuple_GetItem(results, LOSS), gradients);
   release_arrays(gradients, 2);
-  if (known == NULL)
-    Py_CLEAR(results);
-  else
-    PyTuple_SetItem(results, LOSS, known);
-  return results;
+  if (loss == NULL || PyTuple_SetItem(results, LOSS, loss) < 0) {
+    Py_XDECREF(results);
+    return NULL;
+  }
+  return named(results, type);
 }
 
 #define DEFINE_SCALE(DTYPE, TYPE) \

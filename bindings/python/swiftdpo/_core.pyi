@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from ._typing import (
 )
 
 _Doubles = npt.NDArray[np.float64]
+_Result = TypeVar("_Result", bound=tuple[Any, ...])
 
 __version__: str
 
@@ -52,8 +53,10 @@ def tensors_dpo_loss(
     label_smoothing: float,
     reduction: Reduction,
     nonfinite: Nonfinite,
+    apply: Callable[[Any, Any, tuple[Any, tuple[FloatArray, FloatArray]]], Any],
+    result_type: type[_Result],
     /,
-) -> tuple[tuple[Any, tuple[FloatArray, FloatArray]], Any, Any] | None: ...
+) -> _Result | None: ...
 def tensors_scaled(
     by_chosen: FloatArray, by_rejected: FloatArray, grad_loss: Any, /
 ) -> tuple[Any, Any, None] | None: ...

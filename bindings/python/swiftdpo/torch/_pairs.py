@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, from_numpy
+from torch import Tensor, from_numpy, is_grad_enabled
 
 from .. import _core
 from ..dpo import LOSS_TYPES
@@ -138,7 +138,7 @@ class _OfPolicy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad_loss: Tensor) -> Any:
         by_chosen, by_rejected = ctx.gradients
-        if not torch.is_grad_enabled():
+        if not is_grad_enabled():
             scaled = _core.tensors_scaled(by_chosen, by_rejected, grad_loss)
             if scaled is not None:
                 return scaled
@@ -150,6 +150,11 @@ class _OfPolicy(torch.autograd.Function):
 # `_OfPolicy.apply` without what that does for function transforms, 3 us. Whoever calls it has looked whether
 # one is active.
 apply_of_policy: Any = super(torch.autograd.Function, _OfPolicy).apply
+
+# What the engine calls is `apply` of the function's contexts, which looks for `backward` anew each time.
+_context: Any = getattr(_OfPolicy, "_backward_cls", None)
+if _context is not None:
+    _context.apply = _OfPolicy.backward
 
 
 class _OfAll(torch.autograd.Function):

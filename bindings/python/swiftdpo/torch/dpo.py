@@ -1,6 +1,7 @@
 """Losses over pairs of responses, one preferred, for autograd."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 from torch import Tensor
@@ -97,11 +98,11 @@ def dpo_loss(
             label_smoothing,
             reduction,
             nonfinite,
+            apply_of_policy,
+            PairLoss,
         )
         if found is not None:
-            known, chosen_rewards, rejected_rewards = found
-            loss = apply_of_policy(policy_chosen_logps, policy_rejected_logps, known)
-            return PairLoss(loss, chosen_rewards, rejected_rewards)
+            return found
     if loss_type == "sigmoid" and loss_weights is None and f_divergence_type == "reverse_kl":
         choice = (*_PLAIN[:3], reference_free)
     else:
@@ -151,4 +152,9 @@ def dpo_loss(
         refuse_gradient(reward_gaps, "reward_gaps")
     if is_plain(inputs[:11]) and (chosen_lengths is None or chosen_lengths.is_cpu):
         return PairLoss(*pair_loss(inputs, options))
-    return PairLoss(*through_host(lambda host: pair_loss(PairInputs._make(host), options), inputs))
+    return PairLoss(*through_host(partial(_on_host, options), inputs))
+
+
+def _on_host(options: PairOptions, inputs: Sequence[Tensor | None]) -> Sequence[Tensor]:
+    """No closure in `dpo_loss`, since each call there, the shortest too, would then make its cells."""
+    return pair_loss(PairInputs._make(inputs), options)

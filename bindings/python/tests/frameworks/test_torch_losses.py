@@ -14,6 +14,8 @@ import torch
 from swiftdpo import _core
 from swiftdpo._typing import ListwiseLossType
 from swiftdpo.dpo import LossType
+from swiftdpo.torch._pairs import _OfPolicy
+from swiftdpo.torch.dpo import PairLoss
 from torch import Tensor
 from torch.autograd import gradcheck
 from torch_losses import LABELS, LOGITS, MEAN, NONE, B, Case, logps, pair_options, some_logits
@@ -394,6 +396,61 @@ def test_gradients_by_the_loss_of_any_kind() -> None:
     assert torch.equal(torch.autograd.grad(single, leaf, negated)[0], -2 * of_mean)
 
 
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("pairs", [1, B, 64])
+def test_the_shortest_way_has_the_bits_of_the_general_one(
+    pairs: int, dtype: torch.dtype, reduction: str
+) -> None:
+    """Weights of 1, or a beta that is a tensor, are no matter for the shortest way, and change nothing."""
+    chosen, rejected, *reference = (logps(pairs, seed=seed).detach().to(dtype) for seed in range(4))
+    factors = (
+        logps(pairs, seed=5).detach().to(dtype) if reduction == "none" else torch.tensor(-1.7, dtype=dtype)
+    )
+    found = []
+    for more in ({}, {"weights": torch.ones_like(chosen)}):
+        leaves = chosen.clone().requires_grad_(), rejected.clone().requires_grad_()
+        results = sdt.dpo_loss(*leaves, *reference, 0.3, reduction=reduction, **more)
+        assert type(results) is PairLoss and results.loss is results[0]
+        assert results.loss.requires_grad and not results.chosen_rewards.requires_grad
+        for wanted in (leaves, leaves[:1], leaves[1:]):
+            found.append(torch.autograd.grad(results.loss, wanted, factors, retain_graph=True))
+        found.append(tuple(x.detach() for x in results))
+        alone = sdt.dpo_loss(leaves[0], rejected, *reference, 0.3, reduction=reduction, **more)
+        alone.loss.backward(factors)
+        found.append((leaves[0].grad,))
+        assert leaves[1].grad is None
+    half = len(found) // 2
+    for ours, others in zip(found[:half], found[half:], strict=True):
+        assert all(torch.equal(x, y) for x, y in zip(ours, others, strict=True))
+    assert torch.equal(found[0][0], found[1][0]) and torch.equal(found[0][1], found[2][0])
+
+
+def test_hooks_see_the_shortest_way_s_gradients() -> None:
+    loss, leaf = plain_pairs()
+    (plain,) = torch.autograd.grad(loss, leaf, retain_graph=True)
+    # The engine calls the backward pass itself, without what would look for it.
+    assert loss.grad_fn.apply.__func__ is _OfPolicy.backward
+    seen: list[Any] = []
+    handles = [
+        loss.register_hook(lambda grad: 2 * grad),
+        loss.grad_fn.register_prehook(lambda grads: (grads[0] - 5,)),
+        loss.grad_fn.register_hook(lambda by_inputs, grads: seen.append((by_inputs, grads))),
+        leaf.register_hook(lambda grad: grad + 1),
+    ]
+    loss.backward(torch.tensor(4.0).double(), retain_graph=True)
+    (by_inputs, grads), *others = seen
+    assert not others and grads[0] == 3 and torch.equal(by_inputs[0], plain * 3)
+    assert torch.equal(leaf.grad, plain * 3 + 1)
+    for handle in handles:
+        handle.remove()
+    leaf.grad = None
+    loss.backward(retain_graph=True)
+    first = leaf.grad
+    loss.backward()
+    assert leaf.grad is first and torch.equal(first, 2 * plain)
+
+
 def test_what_does_not_lie_plainly_goes_the_general_way() -> None:
     expected, leaf = plain_pairs()
     reference = [logps(B, seed=seed).detach() for seed in (2, 3)]
@@ -419,7 +476,8 @@ def test_function_transforms_are_refused() -> None:
 
 def test_the_shortest_way_takes_nothing_that_it_cannot_read() -> None:
     tensor = logps(B).detach()
-    options: Any = (0.3, 0.0, "mean", "propagate")
+    kept: list[Any] = []
+    options: Any = (0.3, 0.0, "mean", "propagate", lambda *x: kept.append(x) or x[2][0], PairLoss)
     assert _core.tensors_dpo_loss(tensor, tensor, None, None, *options) is not None
     for bad in (
         None,
@@ -441,7 +499,13 @@ def test_the_shortest_way_takes_nothing_that_it_cannot_read() -> None:
     for i, bad in enumerate([-1.0, 0.5, "max", "ignore"]):
         wrong = (*options[:i], bad, *options[i + 1 :])
         assert _core.tensors_dpo_loss(tensor, tensor, None, None, *wrong) is None
-    _, (by_chosen, by_rejected) = _core.tensors_dpo_loss(tensor, tensor, None, None, *options)[0]
+    ((chosen, rejected, (_, (by_chosen, by_rejected))),) = kept
+    assert chosen is tensor and rejected is tensor
+    for not_a_tuple in (None, PairLoss(*3 * [None]), list):
+        with pytest.raises(TypeError, match="expected a kind of tuple"):
+            _core.tensors_dpo_loss(tensor, tensor, None, None, *options[:5], not_a_tuple)
+    with pytest.raises(ZeroDivisionError):
+        _core.tensors_dpo_loss(tensor, tensor, None, None, *options[:4], lambda *_: 1 // 0, PairLoss)
     for grad in (None, 1.0, tensor[:2], tensor.float(), tensor[0].to("meta"), tensor[::2]):
         assert _core.tensors_scaled(by_chosen, by_rejected, grad) is None
     for gradient in (None, tensor, by_chosen[:2].astype(np.float32), by_chosen[::2], by_chosen[:, None]):
