@@ -75,11 +75,13 @@ struct FusedHead {
   }
 
   /// The next tiles to work on together, or nil after the last. How many they are has no influence on what the products
-  /// are.
+  /// are: two for each thread, so that a tile is still in a cache when it is read or written again; more where that is
+  /// long after.
   @inline(never)
-  private func wave(from first: Int, _ rows: Int, _ kept: UnsafeMutablePointer<Float>?) -> Wave? {
+  private func wave(from first: Int, _ rows: Int, _ kept: UnsafeMutablePointer<Float>?, rereads: Bool) -> Wave? {
     if first == shape.count { return nil }
-    var most = 16
+    var most = TileShape.wave
+    if rereads { most = min(most, product.isConcurrent ? 2 * Int(Threads.count) : 2) }
     if kept == nil { most = min(most, capacity / (4 * rows * shape.columns)) }
     if let widened = space.widened { most = min(most, widened) }
     return Wave(
@@ -100,23 +102,25 @@ struct FusedHead {
     let rows = plan.rows(of: chunk)
     gather(rows)
     for row in rows { scored[row] = ScoredRow() }
+    let statistics = (memory + space.sums).assumingMemoryBound(to: RowStatistics.self)
     var first = 0
-    while let wave = wave(from: first, rows.count, kept) {
+    while let wave = wave(from: first, rows.count, kept, rereads: kept == nil) {
       first = wave.tiles.upperBound
       parallel(wave.tiles.count, sideBySide: product.isConcurrent) { slot in
         let columns = wave.columns(slot)
         widen(columns, slot: slot)
         makeLogits(rows.count, columns, weight(columns, slot: slot), wave.logits(slot))
-      }
-      forEachRow(rows.count, wave.tiles.count * shape.columns) { index in
-        let row = rows[index]
-        for slot in 0..<wave.tiles.count {
-          let columns = wave.columns(slot)
+        // At once, by the thread that has them in its caches.
+        forEachRow(rows.count, columns.count) { index in
+          let row = rows[index]
           let line = UnsafeRawPointer(wave.logits(slot) + index * columns.count)
-          scored[row].merge(kernels.rowStatistics(batch.form, line, columns.count, all))
+          statistics[slot * rows.count + index] = kernels.rowStatistics(batch.form, line, columns.count, all)
           let label = batch.column(plan.planned.values[row].label) - columns.lowerBound
           if label >= 0 && label < columns.count { scored[row].labelLogit = kernels.logit(batch.form, line, label) }
         }
+      }
+      for slot in 0..<wave.tiles.count {
+        for index in rows.indices { scored[rows[index]].merge(statistics[slot * rows.count + index]) }
       }
     }
     for row in rows { scored[row].close() }
@@ -153,12 +157,15 @@ struct FusedHead {
     let rows = plan.rows(of: chunk)
     gather(rows)
     let hidden = MatrixProduct.Operand(start: UnsafeRawPointer(chunkOfHidden()), stride: head.width)
-    let gradHidden = (memory + space.gradHidden).assumingMemoryBound(to: Float.self)
+    let sums = (memory + space.sums).assumingMemoryBound(to: Float.self)
+    let sizeOfSum = rows.count * head.width
     let ones = ones(rows.count)
     let sum: Float = isFirst && !gradients.accumulates ? 0 : 1
-    let ranges = gradients.hidden == nil ? 0 : (head.width + 511) / 512
+    let ranges = (head.width + 1023) / 1024
+    let lanes = shape.lanes
+    let longTasks = gradients.hidden == nil ? 0 : lanes * ranges
     var first = 0
-    while let wave = wave(from: first, rows.count, kept) {
+    while let wave = wave(from: first, rows.count, kept, rereads: true) {
       first = wave.tiles.upperBound
       parallel(wave.tiles.count, sideBySide: product.isConcurrent) { slot in
         let columns = wave.columns(slot)
@@ -178,23 +185,25 @@ struct FusedHead {
         }
         if type == .bf16 { round(logits, rows.count * columns.count) }
       }
-      // The longest first: ranges of the hidden states, each over all tiles in their order; then tile by tile.
-      parallel(ranges + wave.tiles.count, sideBySide: product.isConcurrent) { task in
-        if task < ranges {
-          let start = head.width * task / ranges
-          let width = head.width * (task + 1) / ranges - start
-          for slot in 0..<wave.tiles.count {
+      // The longest first: for each range of the hidden states' width and each lane a sum over tiles in their order;
+      // then tile by tile.
+      parallel(longTasks + wave.tiles.count, sideBySide: product.isConcurrent) { task in
+        if task < longTasks {
+          let start = head.width * (task / lanes) / ranges
+          let width = head.width * (task / lanes + 1) / ranges - start
+          let lane = task % lanes
+          for slot in 0..<wave.tiles.count where (wave.tiles.lowerBound + slot) % lanes == lane {
             let columns = wave.columns(slot)
             var weight = weight(columns, slot: slot)
             weight.start += start * type.stride
             product(
               rows.count, width, columns.count, type, wave.gradient(slot), weight,
-              beta: wave.tiles.lowerBound + slot == 0 ? 0 : 1, gradHidden + start, head.width)
+              beta: wave.tiles.lowerBound + slot < lanes ? 0 : 1, sums + lane * sizeOfSum + start, head.width)
           }
           return
         }
-        let columns = wave.columns(task - ranges)
-        let gradient = wave.gradient(task - ranges)
+        let columns = wave.columns(task - longTasks)
+        let gradient = wave.gradient(task - longTasks)
         var across = gradient
         across.transposed = true
         if let target = gradients.weight {
@@ -209,9 +218,10 @@ struct FusedHead {
       }
     }
     if let target = gradients.hidden {
+      if lanes > 1 { for index in 0..<sizeOfSum { sums[index] += sums[sizeOfSum + index] } }
       for index in rows.indices {
         convert(
-          UnsafeRawPointer(gradHidden + index * head.width), .f32,
+          UnsafeRawPointer(sums + index * head.width), .f32,
           target + rows[index] * head.width * head.type.stride, head.type, head.width)
       }
     }

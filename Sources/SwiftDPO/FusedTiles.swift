@@ -42,6 +42,14 @@ struct TileShape {
   let columns: Int
   /// Tiles in a row.
   let count: Int
+  /// Logits may wait for their gradient.
+  let keeps: Bool
+
+  /// Tiles are worked on in waves of at most so many.
+  static let wave = 16
+  /// The gradient of the hidden states is added up in so many sums, over every other tile each: two threads have work
+  /// without products of half the width, which would have the gradient of the logits packed twice.
+  var lanes: Int { min(2, count) }
 
   /// As many rows as let a pair of some hundred tokens wait in 48 MiB for its loss, but enough for a product to be worth
   /// packing the weight for; columns so that a tile of weights stays under 8 MiB in single precision.
@@ -51,9 +59,11 @@ struct TileShape {
   init(vocabulary: Int, width: Int, keeps: Bool = true) {
     let waiting = (48 << 20) / (4 * max(vocabulary, 1))
     let limit = max(64, (4 << 20) / max(width, 1))
+    self.keeps = keeps
     rows = min(limit, min(1024, max(384, waiting))) * (keeps ? 1 : 2)
     let most = min(2048, max(512, (2 << 20) / max(width, 1))) / (keeps ? 1 : 2)
-    let tiles = max(1, (vocabulary + most - 1) / most)
+    var tiles = max(1, (vocabulary + most - 1) / most)
+    if tiles > 1 { tiles += tiles & 1 }  // as many for one lane as for the other
     let even = (vocabulary + tiles - 1) / tiles
     columns = max(1, vocabulary < 16 ? vocabulary : (even + 15) & ~15)
     count = max(1, (vocabulary + columns - 1) / columns)
@@ -163,7 +173,8 @@ struct RowPlan {
 struct Workspace {
   /// Offsets of the parts in bytes.
   let hidden: Int
-  let gradHidden: Int
+  /// The gradient of the hidden states, in lanes; before there is one, what tiles of logits say of their rows.
+  let sums: Int
   let weight: Int
   let ones: Int
   let tiles: Int
@@ -181,11 +192,12 @@ struct Workspace {
       return start
     }
     let rowsOfChunk = min(shape.rows, rows)
-    let two = min(2, shape.count)
+    let two = shape.lanes
     widened = type != .f32 && !(type == .bf16 && takesBF16) ? two : nil
     // Both factors are bounded by the shape of a tile: no product overflows.
     hidden = part(rowsOfChunk * width, 4)
-    gradHidden = part(rowsOfChunk * width, 4)
+    let statistics = min(TileShape.wave, shape.count) * MemoryLayout<RowStatistics>.stride
+    sums = part(rowsOfChunk, max(statistics, shape.keeps ? 4 * two * width : 0))
     weight = part((widened ?? 0) * shape.columns * width, 4)
     ones = part(rowsOfChunk, 4)
     tiles = end

@@ -6,14 +6,16 @@ import Elementary
 // its own results: so the number of threads changes nothing but the time.
 
 /// Runs `body(task)` for each task in 0..<tasks, on this thread and, if there are several, on workers.
+@inline(never)
+func parallel(_ tasks: Int, _ body: (Int) -> Void) {
+  if tasks == 1 { body(0) } else { parallel(tasks, sideBySide: true, body) }
+}
+
+/// The same for long tasks, which need no shorter way for one alone: that would be their code once more.
 ///
 /// - Parameter sideBySide: false for tasks that are to come one after the other.
 @inline(never)
-func parallel(_ tasks: Int, sideBySide: Bool = true, _ body: (Int) -> Void) {
-  if tasks <= 1 {
-    if tasks == 1 { body(0) }
-    return
-  }
+func parallel(_ tasks: Int, sideBySide: Bool, _ body: (Int) -> Void) {
   // What checks that the closure does not escape is told the file's name, whose length would be that of the folder the
   // library was built in: it shall be the same bytes everywhere.
   #sourceLocation(file:"Threads.swift",line:1)

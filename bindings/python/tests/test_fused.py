@@ -81,6 +81,7 @@ ODD_SHAPES = [
     (2, 5, 3, 2),
     (1, 700, 5, 5000),  # tiles of the vocabulary, and an uneven last one
     (2, 1500, 3, 40),  # chunks of rows
+    (1, 20, 1500, 5000),  # ranges of the width
 ]
 
 
@@ -224,7 +225,7 @@ def test_workspace_and_threads_change_no_bits() -> None:
     threads = swiftdpo.num_threads()
     try:
         for workspace_size in (least, 24 << 20, 64 << 20, most, 2 * most):
-            for number in (1, 3):
+            for number in (1, 2, 3):
                 swiftdpo.set_num_threads(number)
                 out = swiftdpo.fused_linear_dpo_loss(
                     case.hidden, case.weight, case.labels, bias=case.bias, workspace_size=workspace_size
