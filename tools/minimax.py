@@ -71,6 +71,11 @@ def log_tail(z):
     return mp.fsum(2 * z**k / (2 * k + 3) for k in range(40))
 
 
+def log1p_tail(u):
+    """(log(1 + u) - u) / u^2"""
+    return (mp.log1p(u) - u) / u**2 if u > mp.mpf("1e-15") else -HALF + u / 3
+
+
 def jensen_shannon_tail(z):
     """((1 + s) log(1 + s) + (1 - s) log(1 - s)) / z at z = s^2"""
     return mp.fsum(z**k / ((k + 1) * (2 * k + 1)) for k in range(80))
@@ -120,6 +125,13 @@ TABLES = {
         6,
         mp.mpf(0),
         (3 - 2 * mp.sqrt(2)) ** 2 + mp.mpf("1e-4"),
+    ),
+    "log1p, f32: (log(1 + u) - u) / u^2": (
+        log1p_tail,
+        lambda u: u**2 / mp.log1p(u) + mp.mpf(10) ** -12 if u > 0 else mp.mpf(10) ** -12,
+        8,
+        mp.mpf(0),
+        mp.mpf(1),
     ),
     "expExcess, f64: (e^x - 1 - x) / x^2": (exp_tail, lambda x: 1 / exp_tail(x), 14, mp.mpf(-1), mp.mpf(1)),
     "Jensen-Shannon, f64, in s^2": (

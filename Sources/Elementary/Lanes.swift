@@ -72,6 +72,13 @@ extension SIMD8 where Scalar == Double {
     selected(magnitude .< Self(repeating: .infinity), else: Self(repeating: 0))
   }
 
+  /// The nearest single, where that is a normal number: a factor of results in single precision.
+  @_transparent public var inSingle: Self {
+    let single = platform_widen(platform_narrow(self))
+    let size = single.magnitude
+    return single.selected((size .>= 0x1p-126) .& (size .< Self(repeating: .infinity)), else: self)
+  }
+
   /// 0 in place of NaN.
   @_transparent public var orZero: Self { Self(repeating: 0).selected(self .!= self, else: self) }
 
@@ -87,6 +94,42 @@ extension SIMD16 where Scalar == Float {
   @_transparent public func fma(_ factor: Self, _ addend: Self) -> Self { platform_fmaf(self, factor, addend) }
 
   @_transparent public func fma(_ factor: Self, _ addend: Float) -> Self { fma(factor, Self(repeating: addend)) }
+
+  /// The sign bit turned.
+  @_transparent public static prefix func - (x: Self) -> Self {
+    unsafeBitCast(unsafeBitCast(x, to: SIMD16<UInt32>.self) ^ 0x8000_0000, to: Self.self)
+  }
+}
+
+/// Sixteen doubles: what sixteen singles become where they need more digits.
+public struct F64x16 {
+  public var low: F64x8
+  public var high: F64x8
+
+  @_transparent public init(low: F64x8, high: F64x8) {
+    self.low = low
+    self.high = high
+  }
+
+  @_transparent public init(_ singles: F32x16) {
+    low = platform_widen_low(singles)
+    high = platform_widen_high(singles)
+  }
+
+  @_transparent public init(repeating value: Double) { self.init(low: F64x8(repeating: value), high: F64x8(repeating: value)) }
+
+  /// Rounded to nearest.
+  @_transparent public var narrowed: F32x16 { platform_narrow_both(low, high) }
+
+  @_transparent public static func + (x: Self, y: Self) -> Self { Self(low: x.low + y.low, high: x.high + y.high) }
+  @_transparent public static func - (x: Self, y: Self) -> Self { Self(low: x.low - y.low, high: x.high - y.high) }
+  @_transparent public static func * (x: Self, y: Self) -> Self { Self(low: x.low * y.low, high: x.high * y.high) }
+
+  @_transparent public func fma(_ factor: Self, _ addend: Self) -> Self {
+    Self(low: low.fma(factor.low, addend.low), high: high.fma(factor.high, addend.high))
+  }
+
+  @_transparent public var magnitude: Self { Self(low: low.magnitude, high: high.magnitude) }
 }
 
 // The standard library's operators work lane by lane, which the optimiser does not always put together again.

@@ -47,6 +47,23 @@ import CPlatform
     low: F64x8(repeating: ln2Low).selected(upper, else: zero))
 }
 
+/// log(1 + u) for u in [0, 1], in single precision. The powers of u are taken in two strands, which do not wait for each
+/// other.
+///
+/// Edge cases: NaN stays NaN; for subnormal u the result is u.
+/// Postcondition: within 1 ulp.
+@_transparent public func log1pOfUnit(_ u: F32x16) -> F32x16 {
+  let square = u * u
+  var even = F32x16(repeating: -0.003318471608182949).fma(square, -0.05766443200979741)
+  var odd = F32x16(repeating: 0.020204579658080434).fma(square, 0.1068055399923979)
+  even = even.fma(square, -0.1535539521802905)
+  odd = odd.fma(square, 0.19695400087869316)
+  even = even.fma(square, -0.24958587317587128)
+  odd = odd.fma(square, 0.3333051130845323)
+  even = even.fma(square, -0.49999932763126553)
+  return odd.fma(u, even).fma(square, u)
+}
+
 /// log(1 + x) for any x >= 0; the bits of `log1pOfUnit` where x <= 1.
 ///
 /// Edge cases: NaN stays NaN. Arguments of 2^1022 and more are outside its domain.

@@ -1,3 +1,5 @@
+import CPlatform
+
 /// The logistic function and its antiderivatives at one point z, from one exponential:
 ///
 ///     sigma(z) = 1 / (1 + e^-z)       softplus(z) = log(1 + e^z)       -log sigma(z) = softplus(-z)
@@ -24,10 +26,23 @@ public struct Logistic {
     self.init(z, exponential: e, rest: log1pOfUnit(e), precisely: precisely)
   }
 
-  /// For results in single precision.
+  /// For results in single precision: the numbers of `LogisticInSingle`, and beyond its domain those of doubles.
   @_transparent public init(single z: F64x8) {
     let e = expOfMargin(-z.magnitude)
-    self.init(single: z, exponential: e, rest: log1pOfUnit(e))
+    let larger = 1 / (1 + e)
+    let margin = ReducedMargin(F64x16(low: z, high: F64x8(repeating: 0)))
+    let singles = LogisticInSingle(margin)
+    let isOutside = .!(z.magnitude .< 80)
+    self.init(
+      z, larger: larger.selected(isOutside, else: platform_widen_low(singles.larger)),
+      smaller: (e * larger).selected(isOutside, else: platform_widen_low(singles.smaller)),
+      rest: log1pOfUnit(e).selected(isOutside, else: platform_widen_low(singles.rest)))
+  }
+
+  /// sigma(|z|), sigma(-|z|) and log1p(e^-|z|), as single precision has them.
+  @_transparent public init(_ z: F64x8, larger: F64x8, smaller: F64x8, rest: F64x8) {
+    self.init(
+      z, larger: larger, smaller: smaller, steepness: larger * smaller, rest: rest, linear: z.magnitude + rest)
   }
 
   /// e^-|z|
@@ -46,23 +61,25 @@ public struct Logistic {
       z.high, exponential: e, rest: rest, linear: z.high.magnitude + (rest + low), precisely: precisely)
   }
 
-  @_transparent public init(single z: F64x8, exponential e: F64x8, rest: F64x8) {
-    self.init(z, exponential: e, rest: rest, linear: z.magnitude + rest, precisely: false)
-  }
-
   @_transparent public init(_ z: F64x8, exponential e: F64x8, rest: F64x8, linear: F64x8, precisely: Bool) {
-    let positive = z .>= 0
     let total = 1 + e
     let larger = 1 / total
     let smaller = e * larger
+    var steepness = larger * smaller
     if precisely {
       // e / (1 + e)^2 with what the sum, the quotient and the square were rounded by.
       let share = DoubleDouble(high: total, low: e - (total - 1)).reciprocal
       let square = share.times(share)
       steepness = e.fma(square.high, e * square.low)
-    } else {
-      steepness = larger * smaller
     }
+    self.init(z, larger: larger, smaller: smaller, steepness: steepness, rest: rest, linear: linear)
+  }
+
+  @_transparent public init(
+    _ z: F64x8, larger: F64x8, smaller: F64x8, steepness: F64x8, rest: F64x8, linear: F64x8
+  ) {
+    let positive = z .>= 0
+    self.steepness = steepness
     sigmoid = larger.selected(positive, else: smaller)
     complement = smaller.selected(positive, else: larger)
     self.rest = rest

@@ -63,11 +63,11 @@ public struct RowExponential {
     let shifted = x.fma(high, origin)
     var f = x.fma(high, origin - shifted)
     if precision != .half { f = x.fma(low, f) }
-    return power(f, precision) * unsafeBitCast(unsafeBitCast(shifted, to: SIMD16<UInt32>.self) &<< 23, to: F32x16.self)
+    return Self.power(f, precision) * unsafeBitCast(unsafeBitCast(shifted, to: SIMD16<UInt32>.self) &<< 23, to: F32x16.self)
   }
 
   /// 2^f, |f| <= 1/2.
-  @_transparent public func power(_ f: F32x16, _ precision: Precision) -> F32x16 {
+  @_transparent public static func power(_ f: F32x16, _ precision: Precision) -> F32x16 {
     var power: F32x16
     switch precision {
     case .single:

@@ -1,4 +1,6 @@
+import CPlatform
 import Elementary
+import Preference
 
 /// Index of the first NaN or infinity, or -1. The common case, none, is one pass of compares.
 @inline(__always)
@@ -56,4 +58,32 @@ func firstNonfinite(_ type: ElementType, _ array: UnsafeRawPointer, _ count: Int
 private func firstNonfiniteHalf(_ type: ElementType, _ array: UnsafeRawPointer, _ count: Int) -> Int {
   for index in 0..<count where !type.load(array, index).isFinite { return index }
   return -1
+}
+
+/// Four arrays at once: a sum is finite only if its terms are. In doubled bits, which have no sign, infinity comes behind
+/// the finite numbers, and NaN behind that.
+func areFinite(_ job: UnsafePointer<PairwiseJob>) -> Bool {
+  let (policyChosen, policyRejected) = (job.pointee.policyChosen, job.pointee.policyRejected)
+  let refChosen = job.pointee.refChosen ?? policyChosen
+  let refRejected = job.pointee.refRejected ?? policyRejected
+  let count = job.pointee.count
+  @inline(__always) func doubledBits(_ load: (UnsafeRawPointer) -> F32x16) -> SIMD16<UInt32> {
+    let sum = platform_sum_singles(
+      platform_sum_singles(load(policyChosen), load(policyRejected)),
+      platform_sum_singles(load(refChosen), load(refRejected)))
+    let bits = unsafeBitCast(sum, to: SIMD16<UInt32>.self)
+    return bits &+ bits
+  }
+  var largest = SIMD16<UInt32>(repeating: 0)
+  var index = 0
+  while index &+ 16 <= count {
+    largest = platform_larger_words(largest, doubledBits { ($0 + 4 &* index).loadUnaligned(as: F32x16.self) })
+    index &+= 16
+  }
+  if index < count {
+    largest = platform_larger_words(
+      largest,
+      doubledBits { platform_load_first(($0 + 4 &* index).assumingMemoryBound(to: Float.self), count &- index) })
+  }
+  return platform_largest_word(largest) < 0xff00_0000
 }

@@ -2,8 +2,14 @@ import CPlatform
 import Elementary
 import Preference
 
-/// Losses and gradients of pairs, eight at a time. Returns the sum of their losses.
+/// Losses and gradients of pairs. Returns the sum of their losses.
 func pairwise(_ job: UnsafePointer<PairwiseJob>, _ range: Range<Int>) -> FixedOrderSum {
+  job.pointee.type == .f32 ? pairwiseInSingle(job, range) : pairwiseInDouble(job, range)
+}
+
+/// Eight pairs at a time.
+@inline(never)
+private func pairwiseInDouble(_ job: UnsafePointer<PairwiseJob>, _ range: Range<Int>) -> FixedOrderSum {
   var sum = FixedOrderSum()
   let whole = range.lowerBound + (range.upperBound - range.lowerBound) & ~7
   if range.lowerBound < whole { pairwiseBlocks(job, range.lowerBound, whole, &sum) }
@@ -11,36 +17,12 @@ func pairwise(_ job: UnsafePointer<PairwiseJob>, _ range: Range<Int>) -> FixedOr
   return sum
 }
 
-/// Whole blocks: one loop for each type. They call nothing: around a call, all that is in registers would go through
-/// memory.
+/// Whole blocks, in passes over at most eight of them: what happens to a pair is one long chain of operations, and only
+/// short passes let the processor work on the chains of many pairs at once. Margins carry about 100 bits.
+@inline(never)
 private func pairwiseBlocks(_ job: UnsafePointer<PairwiseJob>, _ first: Int, _ end: Int, _ sum: inout FixedOrderSum) {
-  if job.pointee.type == .f32 {
-    pairwiseSingles(job, first, end, &sum)
-  } else {
-    pairwiseDoubles(job, first, end, &sum)
-  }
-}
-
-@inline(never)
-private func pairwiseSingles(_ job: UnsafePointer<PairwiseJob>, _ first: Int, _ end: Int, _ sum: inout FixedOrderSum) {
-  pairwiseLoop(job, first, end, &sum, isSingle: true)
-}
-
-@inline(never)
-private func pairwiseDoubles(_ job: UnsafePointer<PairwiseJob>, _ first: Int, _ end: Int, _ sum: inout FixedOrderSum) {
-  pairwiseLoop(job, first, end, &sum, isSingle: false)
-}
-
-/// In passes over at most eight blocks at a time: what happens to a pair is one long chain of operations, and only short
-/// passes let the processor work on the chains of many pairs at once. Margins of doubles carry about 100 bits, those of
-/// singles are doubles.
-@inline(__always)
-private func pairwiseLoop(
-  _ job: UnsafePointer<PairwiseJob>, _ first: Int, _ end: Int, _ sum: inout FixedOrderSum, isSingle: Bool
-) {
   let hasSoftLabels = job.pointee.softLabels != nil
   let scale = F64x8(repeating: job.pointee.scale)
-  let type: ElementType = isSingle ? .f32 : .f64
   let zero = F64x8(repeating: 0)
   var room = platform_unset_blocks()
   let sofar = sum
@@ -49,10 +31,10 @@ private func pairwiseLoop(
     var losses = sofar
     var start = first
     @inline(__always) func load(_ array: UnsafeRawPointer?, _ otherwise: Double) -> F64x8 {
-      array == nil ? F64x8(repeating: otherwise) : type.load8(array.unsafelyUnwrapped, start)
+      array == nil ? F64x8(repeating: otherwise) : ElementType.f64.load8(array.unsafelyUnwrapped, start)
     }
     @inline(__always) func store(_ values: F64x8, _ array: UnsafeMutableRawPointer?) {
-      if array != nil { type.store8(values, array.unsafelyUnwrapped, start) }
+      if array != nil { ElementType.f64.store8(values, array.unsafelyUnwrapped, start) }
     }
     var begin = first
     while begin < end {
@@ -63,21 +45,12 @@ private func pairwiseLoop(
         let (policyChosen, refChosen) = (load(job.pointee.policyChosen, 0), load(job.pointee.refChosen, 0))
         let (policyRejected, refRejected) = (load(job.pointee.policyRejected, 0), load(job.pointee.refRejected, 0))
         let beta = load(job.pointee.betas, job.pointee.beta)
-        if isSingle {
-          // As LogRatio has it, to the sign of a zero.
-          let (chosen, rejected) = (policyChosen + -refChosen, policyRejected + -refRejected)
-          store(chosen * beta, job.pointee.chosenRewards)
-          store(rejected * beta, job.pointee.rejectedRewards)
-          block.pointee.z.high = (chosen - rejected) * beta
-          if job.pointee.margins != nil { block.pointee.z.high -= load(job.pointee.margins, 0) }
-        } else {
-          let chosen = LogRatio(policy: policyChosen, reference: refChosen)
-          let rejected = LogRatio(policy: policyRejected, reference: refRejected)
-          store(chosen.reward(beta: beta), job.pointee.chosenRewards)
-          store(rejected.reward(beta: beta), job.pointee.rejectedRewards)
-          block.pointee.z = chosen.rewardDifference(from: rejected, beta: beta)
-          if job.pointee.margins != nil { block.pointee.z = block.pointee.z - load(job.pointee.margins, 0) }
-        }
+        let chosen = LogRatio(policy: policyChosen, reference: refChosen)
+        let rejected = LogRatio(policy: policyRejected, reference: refRejected)
+        store(chosen.reward(beta: beta), job.pointee.chosenRewards)
+        store(rejected.reward(beta: beta), job.pointee.rejectedRewards)
+        block.pointee.z = chosen.rewardDifference(from: rejected, beta: beta)
+        if job.pointee.margins != nil { block.pointee.z = block.pointee.z - load(job.pointee.margins, 0) }
         block += 1
         start &+= 8
       }
@@ -85,8 +58,7 @@ private func pairwiseLoop(
       let last = block
       block = room
       while block < last {
-        let z = block.pointee.z
-        block.pointee.exponential = isSingle ? expOfMargin(-z.high.magnitude) : Logistic.exponential(z)
+        block.pointee.exponential = Logistic.exponential(block.pointee.z)
         block += 1
       }
       block = room
@@ -98,20 +70,11 @@ private func pairwiseLoop(
       start = begin
       block = room
       while start < stop {
-        let (exponential, rest) = (block.pointee.exponential, block.pointee.rest)
         let p = load(job.pointee.softLabels, job.pointee.p)
         let q = hasSoftLabels ? 1 - p : F64x8(repeating: job.pointee.q)
-        let logistic: Logistic
-        let jet: Jet
-        if isSingle {
-          let z = block.pointee.z.high
-          logistic = Logistic(single: z, exponential: exponential, rest: rest)
-          jet = bernoulliCrossEntropy(single: z, logistic, p: p, q: q)
-        } else {
-          let z = block.pointee.z
-          logistic = Logistic(z, exponential: exponential, rest: rest)
-          jet = bernoulliCrossEntropy(z, logistic, p: p, q: q)
-        }
+        let z = block.pointee.z
+        let logistic = Logistic(z, exponential: block.pointee.exponential, rest: block.pointee.rest)
+        let jet = bernoulliCrossEntropy(z, logistic, p: p, q: q)
 
         // A factor of 0 wins over one that overflowed.
         var (loss, factor) = (jet.value, scale)
@@ -146,14 +109,13 @@ private struct Margins {
 /// The last pairs, fewer than eight: moved to where there is room for eight, and back. What pads them weighs nothing.
 @inline(never)
 private func pairwiseRest(_ job: UnsafePointer<PairwiseJob>, _ start: Int, _ count: Int, _ sum: inout FixedOrderSum) {
-  let type = job.pointee.type
-  let byte = start &* type.stride
+  let byte = start &* 8
   var room = platform_unset_blocks()
   var copy = job.pointee
   withUnsafeMutablePointer(to: &room) { room in
     let base = UnsafeMutableRawPointer(room).alignedUp(toMultipleOf: 64)
     func padded(_ array: UnsafeRawPointer?, _ place: Int) -> UnsafeRawPointer? {
-      pad(array, byte, count, type, base + 64 &* place)
+      pad(array, byte, count, base + 64 &* place)
     }
     copy.policyChosen = padded(copy.policyChosen, 0).unsafelyUnwrapped
     copy.policyRejected = padded(copy.policyRejected, 1).unsafelyUnwrapped
@@ -163,8 +125,8 @@ private func pairwiseRest(_ job: UnsafePointer<PairwiseJob>, _ start: Int, _ cou
     copy.margins = padded(copy.margins, 5)
     copy.softLabels = padded(copy.softLabels, 6)
     let weights = base + 64 &* 7
-    let given = padded(copy.weights, 7).map { type.load8($0, 0) } ?? F64x8(repeating: 1)
-    type.store8(given.firstLanes(count), weights, 0)
+    let given = padded(copy.weights, 7).map { ElementType.f64.load8($0, 0) } ?? F64x8(repeating: 1)
+    ElementType.f64.store8(given.firstLanes(count), weights, 0)
     copy.weights = UnsafeRawPointer(weights)
 
     func target(_ array: UnsafeMutableRawPointer?, _ place: Int) -> UnsafeMutableRawPointer? {
@@ -178,7 +140,7 @@ private func pairwiseRest(_ job: UnsafePointer<PairwiseJob>, _ start: Int, _ cou
     copy.gradientWeights = target(copy.gradientWeights, 13)
     pairwiseBlocks(&copy, 0, 8, &sum)
 
-    let bytes = count &* type.stride
+    let bytes = count &* 8
     unpad(copy.losses, job.pointee.losses, byte, bytes)
     unpad(copy.gradPolicyChosen, job.pointee.gradPolicyChosen, byte, bytes)
     unpad(copy.gradPolicyRejected, job.pointee.gradPolicyRejected, byte, bytes)
@@ -191,10 +153,10 @@ private func pairwiseRest(_ job: UnsafePointer<PairwiseJob>, _ start: Int, _ cou
 /// `count` elements of an array, if there is one, and 1 in the other lanes: a legal value of every array.
 @inline(never)
 private func pad(
-  _ array: UnsafeRawPointer?, _ byte: Int, _ count: Int, _ type: ElementType, _ place: UnsafeMutableRawPointer
+  _ array: UnsafeRawPointer?, _ byte: Int, _ count: Int, _ place: UnsafeMutableRawPointer
 ) -> UnsafeRawPointer? {
   guard let array else { return nil }
-  type.store8(type.loadPart(array + byte, 0, count, 1), place, 0)
+  ElementType.f64.store8(ElementType.f64.loadPart(array + byte, 0, count, 1), place, 0)
   return UnsafeRawPointer(place)
 }
 
@@ -205,11 +167,8 @@ private func unpad(
 ) {
   guard let place, let array else { return }
   var offset = 0
-  while offset &+ 8 <= bytes {
+  while offset < bytes {
     (array + byte + offset).storeBytes(of: place.load(fromByteOffset: offset, as: UInt64.self), as: UInt64.self)
     offset &+= 8
-  }
-  if offset < bytes {
-    (array + byte + offset).storeBytes(of: place.load(fromByteOffset: offset, as: UInt32.self), as: UInt32.self)
   }
 }

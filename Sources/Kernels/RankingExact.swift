@@ -165,7 +165,10 @@ import Preference
   // A pair's gradient is rounded as DPO's is.
   let product = beta * factor * (block.job.pointee.choosesWorst ? -1 : 1)
   let error = (beta * (block.job.pointee.choosesWorst ? -1 : 1)).fma(factor, -product)
-  let slopes = DoubleDouble(high: product, low: zero.selected(block.counts .== 2, else: error))
+  let isPair = block.counts .== 2
+  let slopes = DoubleDouble(
+    high: block.job.pointee.type == .f32 ? product.inSingle.selected(isPair, else: product) : product,
+    low: zero.selected(isPair, else: error))
   let curvatures = beta * (beta * factor)
   var prefix = PlackettLucePrefix(asked: asked)
   var step = block.steps

@@ -13,6 +13,7 @@ import Preference
     table.pointee.pairwise = pairwise
     table.pointee.ranking = ranking
     table.pointee.firstNonfinite = firstNonfinite
+    table.pointee.areFinite = areFinite
     table.pointee.rowStatistics = rowStatistics
     table.pointee.logit = logit
     table.pointee.rowGradient = rowGradient

@@ -23,6 +23,10 @@ public struct KernelTable {
   /// Index of the first NaN or infinity among `count` elements, or -1.
   public var firstNonfinite: (ElementType, UnsafeRawPointer, Int) -> Int
 
+  /// Whether the four arrays of a batch of pairs, or the two if there is no reference, hold finite singles whose sums are
+  /// finite, too: then they need not be looked through for the first that is none.
+  public var areFinite: (UnsafePointer<PairwiseJob>) -> Bool
+
   /// Statistics of a row of `count` logits; the last argument asks for all of them, not the sum alone.
   public var rowStatistics: (LogitsForm, UnsafeRawPointer, Int, Bool) -> RowStatistics
 
@@ -64,6 +68,7 @@ public struct KernelTable {
     rankingRewards: @escaping (UnsafePointer<RankingJob>, Range<Int>) -> Void,
     listwise: @escaping (UnsafePointer<ListwiseJob>, Range<Int>, ListwiseWorkspace) -> FixedOrderSum,
     firstNonfinite: @escaping (ElementType, UnsafeRawPointer, Int) -> Int,
+    areFinite: @escaping (UnsafePointer<PairwiseJob>) -> Bool,
     rowStatistics: @escaping (LogitsForm, UnsafeRawPointer, Int, Bool) -> RowStatistics,
     logit: @escaping (LogitsForm, UnsafeRawPointer, Int) -> Double,
     rowGradient: @escaping (LogitsForm, GradientRow) -> Void,
@@ -83,6 +88,7 @@ public struct KernelTable {
     self.rankingRewards = rankingRewards
     self.listwise = listwise
     self.firstNonfinite = firstNonfinite
+    self.areFinite = areFinite
     self.rowStatistics = rowStatistics
     self.logit = logit
     self.rowGradient = rowGradient

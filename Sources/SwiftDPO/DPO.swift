@@ -131,7 +131,7 @@ private func checkArrays(_ job: inout PairwiseJob, _ refuseNonfinite: Bool) thro
   try checkFinite(job.margins, type, count, "margins")
   try checkWeights(job.weights, type, count)
   try checkAll(job.softLabels, type, count, in: .probability, SWIFTDPO_ERROR_SOFT_LABEL, "soft_labels")
-  if refuseNonfinite {
+  if refuseNonfinite && !(type == .f32 && job.sftLogps == nil && kernels.areFinite(&job)) {
     try checkFinite(job.policyChosen, type, count, "policy_chosen_logps")
     try checkFinite(job.policyRejected, type, count, "policy_rejected_logps")
     try checkFinite(job.refChosen, type, count, "ref_chosen_logps")
@@ -152,7 +152,7 @@ private let leastChunk = 4096
 private func sumInChunks(_ count: Int, _ job: inout PairwiseJob) -> FixedOrderSum {
   let most = 32
   let share = (count + most - 1) / most
-  let grain = share < leastChunk ? leastChunk : (share + 7) & ~7
+  let grain = share < leastChunk ? leastChunk : (share + 15) & ~15
   var sums = InlineArray<32, FixedOrderSum>(repeating: FixedOrderSum())
   withUnsafeMutablePointer(to: &sums) { sums in
     let sums = UnsafeMutableRawPointer(sums).assumingMemoryBound(to: FixedOrderSum.self)

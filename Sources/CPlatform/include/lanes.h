@@ -22,6 +22,13 @@ static inline platform_f64x8 platform_select(platform_i64x8 mask, platform_f64x8
   return mask ? x : y;
 }
 
+static inline platform_f32x16 platform_select_single(platform_i32x16 mask, platform_f32x16 x, platform_f32x16 y) {
+  return mask ? x : y;
+}
+static inline platform_i32x16 platform_exceeds(platform_i32x16 x, int32_t bound) { return x > bound; }
+
+static inline platform_f32x16 platform_sum_singles(platform_f32x16 x, platform_f32x16 y) { return x + y; }
+
 static inline platform_f64x8 platform_widen(platform_f32x8 x) { return __builtin_convertvector(x, platform_f64x8); }
 static inline platform_f32x8 platform_narrow(platform_f64x8 x) { return __builtin_convertvector(x, platform_f32x8); }
 
@@ -30,7 +37,69 @@ static inline platform_f64x8 platform_difference(platform_f64x8 x, platform_f64x
 static inline platform_f64x8 platform_product(platform_f64x8 x, platform_f64x8 y) { return x * y; }
 static inline platform_f64x8 platform_quotient(platform_f64x8 x, platform_f64x8 y) { return x / y; }
 
+static inline platform_f64x8 platform_widen_low(platform_f32x16 x) {
+  return __builtin_convertvector(x.lo, platform_f64x8);
+}
+static inline platform_f64x8 platform_widen_high(platform_f32x16 x) {
+  return __builtin_convertvector(x.hi, platform_f64x8);
+}
+static inline platform_f32x16 platform_narrow_both(platform_f64x8 low, platform_f64x8 high) {
+  return __builtin_shufflevector(__builtin_convertvector(low, platform_f32x8),
+                                 __builtin_convertvector(high, platform_f32x8), 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11,
+                                 12, 13, 14, 15);
+}
+
+// The lower and the upper halves of sixteen doubles' bits.
+static inline platform_u32x16 platform_lower_words(platform_f64x8 low, platform_f64x8 high) {
+  return __builtin_shufflevector((platform_u32x16)low, (platform_u32x16)high, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22,
+                                 24, 26, 28, 30);
+}
+static inline platform_u32x16 platform_upper_words(platform_f64x8 low, platform_f64x8 high) {
+  return __builtin_shufflevector((platform_u32x16)low, (platform_u32x16)high, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23,
+                                 25, 27, 29, 31);
+}
+
+static inline platform_f64x8 platform_smaller(platform_f64x8 x, platform_f64x8 y) { return x < y ? x : y; }
+static inline platform_u32x16 platform_larger_words(platform_u32x16 x, platform_u32x16 y) {
+  return __builtin_elementwise_max(x, y);
+}
+
 static inline bool platform_any(platform_i64x8 mask) { return __builtin_reduce_or(mask) != 0; }
+static inline uint32_t platform_largest_word(platform_u32x16 x) { return __builtin_reduce_max(x); }
+
+// The first `count` of sixteen floats; 0 in the other lanes.
+#if defined(__AVX512F__)
+static inline platform_f32x16 platform_load_first(const float *array, size_t count) {
+  return (platform_f32x16)__builtin_ia32_loadups512_mask(array, (platform_f32x16)(0.0f), (uint16_t)((1u << count) - 1));
+}
+static inline void platform_store_first(platform_f32x16 x, float *array, size_t count) {
+  __builtin_ia32_storeups512_mask(array, x, (uint16_t)((1u << count) - 1));
+}
+#elif defined(__AVX2__)
+static inline platform_f32x16 platform_load_first(const float *array, size_t count) {
+  const platform_i32x16 lanes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  const platform_i32x16 mask = lanes < (int32_t)count;
+  platform_f32x16 x;
+  x.lo = __builtin_ia32_maskloadps256((const void *)array, mask.lo);
+  x.hi = __builtin_ia32_maskloadps256((const void *)(array + 8), mask.hi);
+  return x;
+}
+static inline void platform_store_first(platform_f32x16 x, float *array, size_t count) {
+  // The first alone is stored from its register; the instruction with a mask is a slow one.
+  array[0] = x[0];
+  if (count > 1)
+    memcpy(array + 1, (const float *)&x + 1, (count - 1) * sizeof *array);
+}
+#else
+static inline platform_f32x16 platform_load_first(const float *array, size_t count) {
+  platform_f32x16 x = 0;
+  memcpy(&x, array, count * sizeof *array);
+  return x;
+}
+static inline void platform_store_first(platform_f32x16 x, float *array, size_t count) {
+  memcpy(array, &x, count * sizeof *array);
+}
+#endif
 
 // Eight vectors of eight become their transpose, by halves, quarters and eighths.
 static inline void platform_transpose(void *vectors) {

@@ -208,6 +208,7 @@ private func evaluate(_ job: UnsafePointer<PairwiseJob>, _ term: LossTerm, _ pla
   let jet = jet(of: term.loss, point, logistic)
 
   let share = weight * job.pointee.scale
+  let common = single ? (factor * share).inSingle : factor * share
   // By the margin, half of what moves u and v apart; by beta, through z = u - v where that is all, or through u and v.
   let apart = 0.5 * OutOfLine.sum(jet.chosen, -jet.rejected)
   let throughZ = 4 * scores.quarterDifference.high.weighted(by: apart)
@@ -217,8 +218,8 @@ private func evaluate(_ job: UnsafePointer<PairwiseJob>, _ term: LossTerm, _ pla
       scores.chosen.quarter.high.weighted(by: jet.chosen), scores.rejected.quarter.high.weighted(by: jet.rejected))
   var result = TermResult(
     value: jet.value.weighted(by: weight),
-    chosen: jet.chosen.weighted(by: factor * share).weighted(by: scores.chosen.slope),
-    rejected: jet.rejected.weighted(by: factor * share).weighted(by: scores.rejected.slope),
+    chosen: jet.chosen.weighted(by: common).weighted(by: scores.chosen.slope),
+    rejected: jet.rejected.weighted(by: common).weighted(by: scores.rejected.slope),
     beta: jet.beta ?? throughZ.selected(jet.chosen .== -jet.rejected, else: throughBoth),
     margin: -apart,
     curvature: jet.curvature,

@@ -24,7 +24,7 @@ private func writeRewards(_ job: RankingJob, _ items: Range<Int>, beta: Double, 
   while job.type == .f32 && items.upperBound - start >= 8 {
     var ratio = job.type.load8(job.policy, start)
     if let reference = job.reference { ratio = ratio - job.type.load8(reference, start) }
-    job.type.store8(ratio * beta, rewards, start)
+    job.type.store8(ratio.fma(beta, 0), rewards, start)
     start += 8
   }
   while start < items.upperBound {

@@ -14,6 +14,7 @@ public func kernels(_ table: UnsafeMutableRawPointer) {
       pairwise: pairwise, pairwiseMixture: pairwiseMixture, unpaired: unpaired, ranking: ranking,
       rankingRewards: rankingRewards, listwise: listwise,
       firstNonfinite: firstNonfinite,
+      areFinite: areFinite,
       rowStatistics: rowStatistics, logit: logit, rowGradient: rowGradient,
       log: { log(F64x8(repeating: $0))[0] }, exp: { exp(F64x8(repeating: $0))[0] },
       total: { total($0.pointee).high[0] },

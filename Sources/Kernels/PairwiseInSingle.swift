@@ -1,0 +1,219 @@
+import CPlatform
+import Elementary
+import Preference
+
+/// Losses and gradients of pairs in single precision, sixteen at a time. Returns the sum of their losses.
+@inline(never)
+func pairwiseInSingle(_ job: UnsafePointer<PairwiseJob>, _ range: Range<Int>) -> FixedOrderSum {
+  // What follows from z alone, for most calls: -log sigma(z) of each pair, and one factor for all gradients.
+  let factor = Float(job.pointee.beta * job.pointee.scale)
+  let isPlain =
+    job.pointee.betas == nil && job.pointee.weights == nil && job.pointee.softLabels == nil && job.pointee.q == 0
+    && factor.isNormal
+  var sum = FixedOrderSum()
+  var start = range.lowerBound
+  while start &+ 16 <= range.upperBound {
+    let end = range.upperBound &- start < 128 ? start &+ (range.upperBound &- start) & ~15 : start &+ 128
+    sum.add(pass(job, start, end, isPlain, factor))
+    start = end
+  }
+  if start < range.upperBound { sum.add(few(job, start, range.upperBound &- start, isPlain, factor)) }
+  return sum
+}
+
+/// Sixteen pairs between the passes.
+private struct Block {
+  var z: F64x16
+  var margin: ReducedMargin
+  var logistic: LogisticInSingle
+}
+
+#if KERNELS_COMPACT
+  /// At most eight blocks. Returns the sum of their losses in eight parts.
+  private func pass(
+    _ job: UnsafePointer<PairwiseJob>, _ first: Int, _ end: Int, _ isPlain: Bool, _ factor: Float
+  ) -> F64x8 {
+    var sum = F64x8(repeating: 0)
+    var start = first
+    while start < end {
+      sum = sum.saturatingSum(few(job, start, 16, isPlain, factor))
+      start &+= 16
+    }
+    return sum
+  }
+#else
+  /// At most eight blocks, in passes over them: what happens to a pair is one long chain of operations, and only short
+  /// passes let the processor work on the chains of many pairs at once. Returns the sum of their losses in eight parts.
+  @inline(__always)
+  private func pass(
+    _ job: UnsafePointer<PairwiseJob>, _ first: Int, _ end: Int, _ isPlain: Bool, _ factor: Float
+  ) -> F64x8 {
+    var room = platform_unset_blocks()
+    return withUnsafeMutablePointer(to: &room) { room in
+      let blocks = UnsafeMutableRawPointer(room).alignedUp(toMultipleOf: 64).assumingMemoryBound(to: Block.self)
+      var sizes = SIMD16<UInt32>(repeating: 0)
+      var start = first
+      var block = blocks
+      while start < end {
+        let z = margins(job, start, 16, isWhole: true)
+        let margin = ReducedMargin(z)
+        block.pointee.z = z
+        block.pointee.margin = margin
+        sizes = platform_larger_words(sizes, margin.sizes)
+        block += 1
+        start &+= 16
+      }
+      let last = block
+      block = blocks
+      while block < last {
+        block.pointee.logistic = LogisticInSingle(block.pointee.margin)
+        block += 1
+      }
+      let isSimple = isPlain && ReducedMargin.areInDomain(sizes)
+      var sum = F64x8(repeating: 0)
+      start = first
+      block = blocks
+      while start < end {
+        if isSimple {
+          sum = sum + finishPlain(job, start, 16, isWhole: true, block.pointee.z, block.pointee.logistic, factor)
+        } else {
+          sum = sum.saturatingSum(finish(job, start, 16, block))
+        }
+        block += 1
+        start &+= 16
+      }
+      return sum
+    }
+  }
+#endif
+
+/// One block, of sixteen pairs or fewer.
+@inline(never)
+private func few(
+  _ job: UnsafePointer<PairwiseJob>, _ start: Int, _ count: Int, _ isPlain: Bool, _ factor: Float
+) -> F64x8 {
+  let z = margins(job, start, count, isWhole: false)
+  let margin = ReducedMargin(z)
+  let logistic = LogisticInSingle(margin)
+  if isPlain && ReducedMargin.areInDomain(margin.sizes) {
+    return finishPlain(job, start, count, isWhole: false, z, logistic, factor)
+  }
+  var block = Block(z: z, margin: margin, logistic: logistic)
+  return finish(job, start, count, &block)
+}
+
+@inline(__always)
+private func load(_ array: UnsafeRawPointer?, _ start: Int, _ count: Int, isWhole: Bool) -> F64x16 {
+  guard let array else { return F64x16(repeating: 0) }
+  let place = array + 4 &* start
+  if isWhole { return F64x16(low: ElementType.f32.load8(place, 0), high: ElementType.f32.load8(place, 8)) }
+  return F64x16(platform_load_first(place.assumingMemoryBound(to: Float.self), count))
+}
+
+@inline(__always)
+private func store(
+  _ values: @autoclosure () -> F32x16, _ array: UnsafeMutableRawPointer?, _ start: Int, _ count: Int, isWhole: Bool
+) {
+  guard let array else { return }
+  let place = array + 4 &* start
+  if isWhole {
+    place.storeBytes(of: values(), as: F32x16.self)
+  } else {
+    platform_store_first(values(), place.assumingMemoryBound(to: Float.self), count)
+  }
+}
+
+/// z of sixteen pairs, and their rewards. In doubles: exact differences of singles, but for their last bit.
+@inline(__always)
+private func margins(_ job: UnsafePointer<PairwiseJob>, _ start: Int, _ count: Int, isWhole: Bool) -> F64x16 {
+  @inline(__always) func at(_ array: UnsafeRawPointer?) -> F64x16 { load(array, start, count, isWhole: isWhole) }
+  let chosen = at(job.pointee.policyChosen) - at(job.pointee.refChosen)
+  let rejected = at(job.pointee.policyRejected) - at(job.pointee.refRejected)
+  let beta = job.pointee.betas == nil ? F64x16(repeating: job.pointee.beta) : at(job.pointee.betas)
+  // A reward of 0 is positive, as LogRatio's is.
+  let zero = F64x16(repeating: 0)
+  store(chosen.fma(beta, zero).narrowed, job.pointee.chosenRewards, start, count, isWhole: isWhole)
+  store(rejected.fma(beta, zero).narrowed, job.pointee.rejectedRewards, start, count, isWhole: isWhole)
+  let z = (chosen - rejected) * beta
+  return job.pointee.margins == nil ? z : z - at(job.pointee.margins)
+}
+
+/// What `finish` has for p = 1 and q = 0 where no pair has a parameter of its own.
+@inline(__always)
+private func finishPlain(
+  _ job: UnsafePointer<PairwiseJob>, _ start: Int, _ count: Int, isWhole: Bool, _ z: F64x16,
+  _ logistic: LogisticInSingle, _ factor: Float
+) -> F64x8 {
+  @inline(__always) func put(_ values: @autoclosure () -> F32x16, _ array: UnsafeMutableRawPointer?) {
+    store(values(), array, start, count, isWhole: isWhole)
+  }
+  let zero = F64x8(repeating: 0)
+  let rest = F64x16(logistic.rest)
+  let losses = F64x16(
+    low: rest.low - platform_smaller(z.low, zero), high: rest.high - platform_smaller(z.high, zero))
+  let complement = logistic.complement
+  let gradient = complement * F32x16(repeating: -factor)
+  put(losses.narrowed, job.pointee.losses)
+  put(gradient, job.pointee.gradPolicyChosen)
+  put(-gradient, job.pointee.gradPolicyRejected)
+  put(complement, job.pointee.gradientWeights)
+  if isWhole { return losses.low + losses.high }
+  return losses.low.firstLanes(count) + losses.high.firstLanes(count &- 8)
+}
+
+/// Any labels, weights and margins, eight pairs at a time.
+@inline(never)
+private func finish(
+  _ job: UnsafePointer<PairwiseJob>, _ start: Int, _ count: Int, _ block: UnsafePointer<Block>
+) -> F64x8 {
+  let z = block.pointee.z
+  #if KERNELS_COMPACT
+    var (first, second) = (OutOfLine.logistic(single: z.low), OutOfLine.logistic(single: z.high))
+  #else
+    let logistic = block.pointee.logistic
+    let (larger, smaller) = (F64x16(logistic.larger), F64x16(logistic.smaller))
+    let rest = F64x16(logistic.rest)
+    var first = Logistic(z.low, larger: larger.low, smaller: smaller.low, rest: rest.low)
+    var second = Logistic(z.high, larger: larger.high, smaller: smaller.high, rest: rest.high)
+    if !ReducedMargin.areInDomain(block.pointee.margin.sizes) {
+      first = OutOfLine.logistic(single: z.low)
+      second = OutOfLine.logistic(single: z.high)
+    }
+  #endif
+  let sum = finishEight(job, start, count < 8 ? count : 8, z.low, &first)
+  return count <= 8 ? sum : sum.saturatingSum(finishEight(job, start &+ 8, count &- 8, z.high, &second))
+}
+
+@inline(never)
+private func finishEight(
+  _ job: UnsafePointer<PairwiseJob>, _ start: Int, _ count: Int, _ z: F64x8, _ point: UnsafePointer<Logistic>
+) -> F64x8 {
+  let type = ElementType.f32
+  let logistic = point.pointee
+  @inline(__always) func load(_ array: UnsafeRawPointer?, _ otherwise: Double) -> F64x8 {
+    guard let array else { return F64x8(repeating: otherwise) }
+    return type.load(array, start, count: count, filler: otherwise)
+  }
+  @inline(__always) func store(_ values: F64x8, _ array: UnsafeMutableRawPointer?) {
+    if let array { type.store(values, array, start, count: count) }
+  }
+  let zero = F64x8(repeating: 0)
+  let p = load(job.pointee.softLabels, job.pointee.p)
+  let q = job.pointee.softLabels == nil ? F64x8(repeating: job.pointee.q) : 1 - p
+  let jet = bernoulliCrossEntropy(single: z, logistic, p: p, q: q)
+
+  // A factor of 0 wins over one that overflowed.
+  var (loss, factor) = (jet.value, F64x8(repeating: job.pointee.scale))
+  if job.pointee.weights != nil {
+    let weight = load(job.pointee.weights, 1)
+    loss = zero.selected(weight .== 0, else: loss * weight)
+    factor = weight * factor
+  }
+  let beta = load(job.pointee.betas, job.pointee.beta)
+  let gradient = zero.selected(jet.slope .== 0, else: jet.slope * (beta * factor).inSingle)
+  store(loss, job.pointee.losses)
+  store(gradient, job.pointee.gradPolicyChosen)
+  store(-gradient, job.pointee.gradPolicyRejected)
+  store(logistic.complement, job.pointee.gradientWeights)
+  return count < 8 ? loss.firstLanes(count) : loss
+}
