@@ -83,10 +83,7 @@ extension SIMD8 where Scalar == Double {
   @_transparent public var orZero: Self { Self(repeating: 0).selected(self .!= self, else: self) }
 
   /// The first `count` lanes, and 0 in the others.
-  @_transparent public func firstLanes(_ count: Int) -> Self {
-    let lane = SIMD8<Int64>(0, 1, 2, 3, 4, 5, 6, 7)
-    return selected(lane .< Int64(count), else: Self(repeating: 0))
-  }
+  @_transparent public func firstLanes(_ count: Int) -> Self { platform_first_lanes(self, Int64(count)) }
 }
 
 extension SIMD16 where Scalar == Float {

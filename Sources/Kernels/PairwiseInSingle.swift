@@ -3,21 +3,35 @@ import Elementary
 import Preference
 
 /// Losses and gradients of pairs in single precision, sixteen at a time. Returns the sum of their losses.
-@inline(never)
+@inline(__always)
 func pairwiseInSingle(_ job: UnsafePointer<PairwiseJob>, _ range: Range<Int>) -> FixedOrderSum {
-  // What follows from z alone, for most calls: -log sigma(z) of each pair, and one factor for all gradients.
+  if range.upperBound &- range.lowerBound >= 16 { return many(job, range) }
+  let losses = few(job, range.lowerBound, range.upperBound &- range.lowerBound)
+  var sum = FixedOrderSum()
+  sum.lanes.high = losses.low
+  if range.upperBound &- range.lowerBound > 8 { sum.add(losses.high) }
+  return sum
+}
+
+/// What follows from z alone, for most calls: -log sigma(z) of each pair, and one factor for all gradients. Nil for others.
+@inline(__always)
+private func commonFactor(_ job: UnsafePointer<PairwiseJob>) -> Float? {
+  if job.pointee.betas != nil || job.pointee.weights != nil || job.pointee.softLabels != nil { return nil }
   let factor = Float(job.pointee.beta * job.pointee.scale)
-  let isPlain =
-    job.pointee.betas == nil && job.pointee.weights == nil && job.pointee.softLabels == nil && job.pointee.q == 0
-    && factor.isNormal
+  return job.pointee.q == 0 && factor.isNormal ? factor : nil
+}
+
+@inline(never)
+private func many(_ job: UnsafePointer<PairwiseJob>, _ range: Range<Int>) -> FixedOrderSum {
+  let factor = commonFactor(job)
   var sum = FixedOrderSum()
   var start = range.lowerBound
   while start &+ 16 <= range.upperBound {
     let end = range.upperBound &- start < 128 ? start &+ (range.upperBound &- start) & ~15 : start &+ 128
-    sum.add(pass(job, start, end, isPlain, factor))
+    pass(job, start, end, factor, &sum)
     start = end
   }
-  if start < range.upperBound { sum.add(few(job, start, range.upperBound &- start, isPlain, factor)) }
+  if start < range.upperBound { sum.add(few(job, start, range.upperBound &- start)) }
   return sum
 }
 
@@ -29,27 +43,26 @@ private struct Block {
 }
 
 #if KERNELS_COMPACT
-  /// At most eight blocks. Returns the sum of their losses in eight parts.
+  /// At most eight blocks.
   private func pass(
-    _ job: UnsafePointer<PairwiseJob>, _ first: Int, _ end: Int, _ isPlain: Bool, _ factor: Float
-  ) -> F64x8 {
-    var sum = F64x8(repeating: 0)
+    _ job: UnsafePointer<PairwiseJob>, _ first: Int, _ end: Int, _ factor: Float?, _ sum: inout FixedOrderSum
+  ) {
     var start = first
     while start < end {
-      sum = sum.saturatingSum(few(job, start, 16, isPlain, factor))
+      sum.add(few(job, start, 16))
       start &+= 16
     }
-    return sum
   }
 #else
   /// At most eight blocks, in passes over them: what happens to a pair is one long chain of operations, and only short
-  /// passes let the processor work on the chains of many pairs at once. Returns the sum of their losses in eight parts.
+  /// passes let the processor work on the chains of many pairs at once.
   @inline(__always)
   private func pass(
-    _ job: UnsafePointer<PairwiseJob>, _ first: Int, _ end: Int, _ isPlain: Bool, _ factor: Float
-  ) -> F64x8 {
+    _ job: UnsafePointer<PairwiseJob>, _ first: Int, _ end: Int, _ factor: Float?, _ sum: inout FixedOrderSum
+  ) {
     var room = platform_unset_blocks()
-    return withUnsafeMutablePointer(to: &room) { room in
+    var total = sum
+    withUnsafeMutablePointer(to: &room) { room in
       let blocks = UnsafeMutableRawPointer(room).alignedUp(toMultipleOf: 64).assumingMemoryBound(to: Block.self)
       var sizes = SIMD16<UInt32>(repeating: 0)
       var start = first
@@ -69,37 +82,41 @@ private struct Block {
         block.pointee.logistic = LogisticInSingle(block.pointee.margin)
         block += 1
       }
-      let isSimple = isPlain && ReducedMargin.areInDomain(sizes)
-      var sum = F64x8(repeating: 0)
+      let simpleFactor = ReducedMargin.areInDomain(sizes) ? factor : nil
       start = first
       block = blocks
       while start < end {
-        if isSimple {
-          sum = sum + finishPlain(job, start, 16, isWhole: true, block.pointee.z, block.pointee.logistic, factor)
+        if let factor = simpleFactor {
+          total.add(finishPlain(job, start, 16, isWhole: true, block.pointee.z, block.pointee.logistic, factor))
         } else {
-          sum = sum.saturatingSum(finish(job, start, 16, block))
+          total.add(finish(job, start, 16, block))
         }
         block += 1
         start &+= 16
       }
-      return sum
     }
+    sum = total
   }
 #endif
 
-/// One block, of sixteen pairs or fewer.
+/// One block, of sixteen pairs or fewer. Returns their losses; here and below, those of pairs that are not there are 0.
 @inline(never)
-private func few(
-  _ job: UnsafePointer<PairwiseJob>, _ start: Int, _ count: Int, _ isPlain: Bool, _ factor: Float
-) -> F64x8 {
+private func few(_ job: UnsafePointer<PairwiseJob>, _ start: Int, _ count: Int) -> F64x16 {
   let z = margins(job, start, count, isWhole: false)
   let margin = ReducedMargin(z)
   let logistic = LogisticInSingle(margin)
-  if isPlain && ReducedMargin.areInDomain(margin.sizes) {
+  if ReducedMargin.areInDomain(margin.sizes), let factor = commonFactor(job) {
     return finishPlain(job, start, count, isWhole: false, z, logistic, factor)
   }
   var block = Block(z: z, margin: margin, logistic: logistic)
   return finish(job, start, count, &block)
+}
+
+extension FixedOrderSum {
+  @inline(__always) fileprivate mutating func add(_ terms: F64x16) {
+    add(terms.low)
+    add(terms.high)
+  }
 }
 
 @inline(__always)
@@ -143,7 +160,7 @@ private func margins(_ job: UnsafePointer<PairwiseJob>, _ start: Int, _ count: I
 private func finishPlain(
   _ job: UnsafePointer<PairwiseJob>, _ start: Int, _ count: Int, isWhole: Bool, _ z: F64x16,
   _ logistic: LogisticInSingle, _ factor: Float
-) -> F64x8 {
+) -> F64x16 {
   @inline(__always) func put(_ values: @autoclosure () -> F32x16, _ array: UnsafeMutableRawPointer?) {
     store(values(), array, start, count, isWhole: isWhole)
   }
@@ -157,15 +174,14 @@ private func finishPlain(
   put(gradient, job.pointee.gradPolicyChosen)
   put(-gradient, job.pointee.gradPolicyRejected)
   put(complement, job.pointee.gradientWeights)
-  if isWhole { return losses.low + losses.high }
-  return losses.low.firstLanes(count) + losses.high.firstLanes(count &- 8)
+  return isWhole ? losses : F64x16(low: losses.low.firstLanes(count), high: losses.high.firstLanes(count &- 8))
 }
 
 /// Any labels, weights and margins, eight pairs at a time.
 @inline(never)
 private func finish(
   _ job: UnsafePointer<PairwiseJob>, _ start: Int, _ count: Int, _ block: UnsafePointer<Block>
-) -> F64x8 {
+) -> F64x16 {
   let z = block.pointee.z
   #if KERNELS_COMPACT
     var (first, second) = (OutOfLine.logistic(single: z.low), OutOfLine.logistic(single: z.high))
@@ -180,8 +196,10 @@ private func finish(
       second = OutOfLine.logistic(single: z.high)
     }
   #endif
-  let sum = finishEight(job, start, count < 8 ? count : 8, z.low, &first)
-  return count <= 8 ? sum : sum.saturatingSum(finishEight(job, start &+ 8, count &- 8, z.high, &second))
+  var losses = F64x16(repeating: 0)
+  losses.low = finishEight(job, start, count < 8 ? count : 8, z.low, &first)
+  if count > 8 { losses.high = finishEight(job, start &+ 8, count &- 8, z.high, &second) }
+  return losses
 }
 
 @inline(never)

@@ -49,6 +49,12 @@ static inline platform_f32x16 platform_narrow_both(platform_f64x8 low, platform_
                                  12, 13, 14, 15);
 }
 
+// The first `count` lanes, and 0 in the others; any count.
+static inline platform_f64x8 platform_first_lanes(platform_f64x8 x, int64_t count) {
+  const platform_i64x8 lanes = {0, 1, 2, 3, 4, 5, 6, 7};
+  return (platform_f64x8)((platform_i64x8)x & (lanes < count));
+}
+
 // The lower and the upper halves of sixteen doubles' bits.
 static inline platform_u32x16 platform_lower_words(platform_f64x8 low, platform_f64x8 high) {
   return __builtin_shufflevector((platform_u32x16)low, (platform_u32x16)high, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22,
