@@ -5,10 +5,13 @@ public struct FixedOrderSum {
 
   @_transparent public init() {}
 
-  /// The sum's error is kept beside it, and put in its place by `total`.
+  /// The sum's error is kept beside it, and put in its place by `total`. Beside an infinite sum it is NaN, which counts
+  /// as 0 there.
   @_transparent public mutating func add(_ terms: F64x8) {
-    let sum = DoubleDouble.sum(lanes.high, terms)
-    lanes = DoubleDouble(high: sum.high, low: lanes.low + sum.low)
+    let sum = lanes.high + terms
+    let part = sum - lanes.high
+    lanes.low = lanes.low + ((lanes.high - (sum - part)) + (terms - part))
+    lanes.high = sum
   }
 
   @_transparent public mutating func add(_ terms: DoubleDouble) { lanes = lanes + terms }
