@@ -164,10 +164,7 @@ private func finishPlain(
   @inline(__always) func put(_ values: @autoclosure () -> F32x16, _ array: UnsafeMutableRawPointer?) {
     store(values(), array, start, count, isWhole: isWhole)
   }
-  let zero = F64x8(repeating: 0)
-  let rest = F64x16(logistic.rest)
-  let losses = F64x16(
-    low: rest.low - platform_smaller(z.low, zero), high: rest.high - platform_smaller(z.high, zero))
+  let losses = plainLosses(z, logistic)
   let complement = logistic.complement
   let gradient = complement * F32x16(repeating: -factor)
   put(losses.narrowed, job.pointee.losses)
@@ -234,4 +231,56 @@ private func finishEight(
   store(-gradient, job.pointee.gradPolicyRejected)
   store(logistic.complement, job.pointee.gradientWeights)
   return count < 8 ? loss.firstLanes(count) : loss
+}
+
+/// Up to sixteen pairs of plain DPO, as their caller's structs name them: no job is made for so few. Where a margin is
+/// outside the domain, or no number, nothing is done. All that stands in the structs is read before anything is written.
+func fewPairs(
+  _ inputs: UnsafePointer<UnsafeRawPointer?>, _ results: UnsafePointer<UnsafeMutableRawPointer?>, _ count: Int,
+  _ beta: Double, _ scale: Double
+) -> Bool {
+  #if KERNELS_COMPACT
+    return false
+  #else
+    let factor = Float(beta * scale)
+    @inline(__always) func at(_ array: UnsafeRawPointer?) -> F64x16 { load(array, 0, count, isWhole: false) }
+    let chosen = at(inputs[0]) - at(inputs[2])
+    let rejected = at(inputs[1]) - at(inputs[3])
+    let beta = F64x16(repeating: beta)
+    let z = (chosen - rejected) * beta
+    let margin = ReducedMargin(z)
+    guard factor.isNormal && ReducedMargin.areInDomain(margin.sizes) else { return false }
+    let (loss, losses, chosenRewards, rejectedRewards) = (results[0], results[1], results[4], results[5])
+    let (gradChosen, gradRejected, gradientWeights) = (results[2], results[3], results[6])
+    let logistic = LogisticInSingle(margin)
+    @inline(__always) func put(_ values: @autoclosure () -> F32x16, _ array: UnsafeMutableRawPointer?) {
+      store(values(), array, 0, count, isWhole: false)
+    }
+    put((chosen * beta).narrowed, chosenRewards)
+    put((rejected * beta).narrowed, rejectedRewards)
+    let all = plainLosses(z, logistic)
+    let gradient = logistic.complement * F32x16(repeating: -factor)
+    put(gradient, gradChosen)
+    put(-gradient, gradRejected)
+    put(all.narrowed, losses)
+    put(logistic.complement, gradientWeights)
+    if let loss {
+      var sum = all.low[0]
+      if count > 1 {
+        var parts = FixedOrderSum()
+        parts.add(all.low.firstLanes(count) + all.high.firstLanes(count &- 8))
+        sum = total(parts).high[0]
+      }
+      loss.storeBytes(of: sum * scale, as: Double.self)
+    }
+    return true
+  #endif
+}
+
+/// -log sigma(z)
+@inline(__always)
+private func plainLosses(_ z: F64x16, _ logistic: LogisticInSingle) -> F64x16 {
+  let zero = F64x8(repeating: 0)
+  let rest = F64x16(logistic.rest)
+  return F64x16(low: rest.low - platform_smaller(z.low, zero), high: rest.high - platform_smaller(z.high, zero))
 }

@@ -5,7 +5,15 @@ public struct KernelTable {
   /// Pairs `range` of the job; returns the sum of their losses.
   public var pairwise: (UnsafePointer<PairwiseJob>, Range<Int>) -> FixedOrderSum
 
-  /// The same for any losses and results.
+  /// Plain DPO of 1 to 16 pairs of singles: policy's and reference's log-probabilities of the chosen and the rejected
+  /// response, or NULL for both of the reference; then where results go, in the order of the header's struct; how many; beta
+  /// and the loss's scale. False where it is left to `pairwise`: then nothing has been written.
+  public var fewPairs:
+    @convention(c) (
+      UnsafePointer<UnsafeRawPointer?>, UnsafePointer<UnsafeMutableRawPointer?>, Int, Double, Double
+    ) -> Bool
+
+  /// `pairwise` for any losses and results.
   public var pairwiseMixture: (UnsafePointer<PairwiseJob>, Range<Int>, UnsafeMutablePointer<PairwiseSums>) -> Void
 
   /// Single responses `range` of the job; adds to the sums.
@@ -62,6 +70,10 @@ public struct KernelTable {
 
   public init(
     pairwise: @escaping (UnsafePointer<PairwiseJob>, Range<Int>) -> FixedOrderSum,
+    fewPairs:
+      @escaping @convention(c) (
+        UnsafePointer<UnsafeRawPointer?>, UnsafePointer<UnsafeMutableRawPointer?>, Int, Double, Double
+      ) -> Bool,
     pairwiseMixture: @escaping (UnsafePointer<PairwiseJob>, Range<Int>, UnsafeMutablePointer<PairwiseSums>) -> Void,
     unpaired: @escaping (UnsafePointer<UnpairedJob>, Range<Int>, UnsafeMutablePointer<UnpairedSums>) -> Void,
     ranking: @escaping (UnsafePointer<RankingJob>, Range<Int>, RankingWorkspace) -> FixedOrderSum,
@@ -82,6 +94,7 @@ public struct KernelTable {
     elementwise: @escaping (UnsafePointer<ElementwiseJob>, Range<Int>) -> Void
   ) {
     self.pairwise = pairwise
+    self.fewPairs = fewPairs
     self.pairwiseMixture = pairwiseMixture
     self.unpaired = unpaired
     self.ranking = ranking

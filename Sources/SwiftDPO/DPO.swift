@@ -29,6 +29,7 @@ private func answerDPO(
 }
 
 /// - Parameter head: the buffers of a fused head that asks whether its loss would be refused: results are left alone.
+@_optimize(speed)
 func dpoLoss(
   _ type: ElementType, _ pairs: UnsafePointer<swiftdpo_pairs_f64>?, _ options: UnsafePointer<swiftdpo_dpo_options>?,
   _ results: UnsafePointer<swiftdpo_pair_results_f64>?, inTheWayOf head: UnsafePointer<Ledger>? = nil

@@ -52,21 +52,60 @@ func didFewPairs(
   if !buffer(gradChosen).isApart(from: number) || !buffer(gradRejected).isApart(from: number) { return false }
   if others != 0 && !areOthersApart(pairs, results, size) { return false }
 
-  if nonfinite == SWIFTDPO_NONFINITE_ERROR {
+  let scale = reduction.scale(count)
+  if isSingle && labelSmoothing == 0 {
+    let inputs = (UnsafeRawPointer(pairs) + 16).assumingMemoryBound(to: UnsafeRawPointer?.self)
+    let places = (UnsafeRawPointer(results) + 8).assumingMemoryBound(to: UnsafeMutableRawPointer?.self)
+    // Where a value is not finite, no margin is.
+    if kernels.fewPairs(inputs, places, count, beta, scale) { return true }
+  }
+  let refuseNonfinite = nonfinite == SWIFTDPO_NONFINITE_ERROR
+  return didOtherFewPairs(pairs, results, count, isSingle, beta, labelSmoothing, scale, refuseNonfinite)
+}
+
+/// Doubles, smoothed labels, and margins far out.
+@_optimize(speed) @inline(never)
+private func didOtherFewPairs(
+  _ pairs: UnsafePointer<swiftdpo_pairs_f64>, _ results: UnsafePointer<swiftdpo_pair_results_f64>, _ count: Int,
+  _ isSingle: Bool, _ beta: Double, _ labelSmoothing: Double, _ scale: Double, _ refuseNonfinite: Bool
+) -> Bool {
+  let policyChosen = UnsafeRawPointer(pairs.pointee.policy_chosen_logps).unsafelyUnwrapped
+  let policyRejected = UnsafeRawPointer(pairs.pointee.policy_rejected_logps).unsafelyUnwrapped
+  let refChosen = UnsafeRawPointer(pairs.pointee.ref_chosen_logps)
+  let refRejected = UnsafeRawPointer(pairs.pointee.ref_rejected_logps)
+  if refuseNonfinite {
     // An element ends with its exponent.
     let exponent = isSingle ? Float.infinity.bitPattern : UInt32(Double.infinity.bitPattern >> 32)
-    var offset = Int(bitPattern: partOfElement) &- 3
-    @inline(__always) func isFinite(_ address: UInt) -> Bool {
-      let array = UnsafeRawPointer(bitPattern: address).unsafelyUnwrapped
-      return ~array.load(fromByteOffset: offset, as: UInt32.self) & exponent != 0
+    let stride = isSingle ? 4 : 8
+    var offset = stride &- 4
+    @inline(__always) func isFinite(_ array: UnsafeRawPointer) -> Bool {
+      ~array.load(fromByteOffset: offset, as: UInt32.self) & exponent != 0
     }
     repeat {
       if !isFinite(policyChosen) || !isFinite(policyRejected) { return false }
-      if refChosen != 0 && (!isFinite(refChosen) || !isFinite(refRejected)) { return false }
-      offset &+= Int(bitPattern: partOfElement) &+ 1
-    } while offset < Int(bitPattern: size)
+      if let refChosen, let refRejected, !isFinite(refChosen) || !isFinite(refRejected) { return false }
+      offset &+= stride
+    } while offset < count &* stride
   }
-  computeFewPairs(pairs, results, count, isSingle, beta, labelSmoothing, reduction.scale(count))
+
+  var job = PairwiseJob(
+    type: isSingle ? .f32 : .f64, count: count, policyChosen: policyChosen, policyRejected: policyRejected)
+  job.refChosen = refChosen
+  job.refRejected = refRejected
+  job.losses = UnsafeMutableRawPointer(results.pointee.losses)
+  job.gradPolicyChosen = UnsafeMutableRawPointer(results.pointee.grad_policy_chosen_logps)
+  job.gradPolicyRejected = UnsafeMutableRawPointer(results.pointee.grad_policy_rejected_logps)
+  job.chosenRewards = UnsafeMutableRawPointer(results.pointee.chosen_rewards)
+  job.rejectedRewards = UnsafeMutableRawPointer(results.pointee.rejected_rewards)
+  job.gradientWeights = UnsafeMutableRawPointer(results.pointee.gradient_weights)
+  job.beta = beta
+  job.p = 1 - labelSmoothing
+  job.q = labelSmoothing
+  job.scale = scale
+  let loss = results.pointee.loss
+  let sum = kernels.pairwise(&job, 0..<count)
+  // A single pair's sum is its first lane.
+  loss?.pointee = count == 1 ? sum.lanes.high[0] * scale : reduced(sum, scale)
   return true
 }
 
@@ -90,31 +129,4 @@ private func areOthersApart(
     }
   }
   return true
-}
-
-@_optimize(speed) @inline(__always)
-private func computeFewPairs(
-  _ pairs: UnsafePointer<swiftdpo_pairs_f64>, _ results: UnsafePointer<swiftdpo_pair_results_f64>, _ count: Int,
-  _ isSingle: Bool, _ beta: Double, _ labelSmoothing: Double, _ scale: Double
-) {
-  var job = PairwiseJob(
-    type: isSingle ? .f32 : .f64, count: count,
-    policyChosen: UnsafeRawPointer(pairs.pointee.policy_chosen_logps),
-    policyRejected: UnsafeRawPointer(pairs.pointee.policy_rejected_logps))
-  job.refChosen = UnsafeRawPointer(pairs.pointee.ref_chosen_logps)
-  job.refRejected = UnsafeRawPointer(pairs.pointee.ref_rejected_logps)
-  job.losses = UnsafeMutableRawPointer(results.pointee.losses)
-  job.gradPolicyChosen = UnsafeMutableRawPointer(results.pointee.grad_policy_chosen_logps)
-  job.gradPolicyRejected = UnsafeMutableRawPointer(results.pointee.grad_policy_rejected_logps)
-  job.chosenRewards = UnsafeMutableRawPointer(results.pointee.chosen_rewards)
-  job.rejectedRewards = UnsafeMutableRawPointer(results.pointee.rejected_rewards)
-  job.gradientWeights = UnsafeMutableRawPointer(results.pointee.gradient_weights)
-  job.beta = beta
-  job.p = 1 - labelSmoothing
-  job.q = labelSmoothing
-  job.scale = scale
-  let loss = results.pointee.loss
-  let sum = kernels.pairwise(&job, 0..<count)
-  // A single pair's sum is its first lane.
-  loss?.pointee = count == 1 ? sum.lanes.high[0] * scale : reduced(sum, scale)
 }
