@@ -23,7 +23,8 @@
  *   Rewards         implicit rewards beta * (log pi(y|x) - log ref(y|x)), without beta * log Z(x), which cancels.
  *   dtypes          a name ends in the type of its floating-point buffers: _f32 (float), _f64 (double), _bf16 or
  *                   _f16 (bit patterns in uint16_t).
- *   Arithmetic      Losses over log-probabilities are computed in double precision whatever the buffers' type.
+ *   Arithmetic      Losses over log-probabilities are computed in double precision whatever the buffers' type, but for
+ *                   what follows from the margin in plain DPO of f32.
  *   The same bits   A result never depends on the number of threads, the instruction set, the alignment of a buffer
  *                   or the other rows of its batch.
  *
@@ -202,8 +203,8 @@ typedef enum swiftdpo_nonfinite {
  * Accuracy (f64): losses and gradients, by every parameter, are within 4 ulp of the exact value of the given numbers, for
  * every loss, score and margin. Where terms of opposite sign cancel, as z and its target do, that is 4 ulp of the largest
  * term: in ROBUST, EXO_PAIR, the RPO_ losses, gradients of losses in u and v, everything for 0 < p < 1, and tied pairs.
- * f32: the double rounded; SIGMOID's double is within 2^-33 of the exact value, so that its results are within 0.51 ulp,
- * and its reduced loss within 2^-33. Second derivatives are for preconditioning: they carry a few roundings more. A slope
+ * f32: the double rounded; but SIGMOID is computed in f32 from margins in f64, within 4 ulp of f32 likewise, and so is its
+ * reduced loss, 2^-22. Second derivatives are for preconditioning: they carry a few roundings more. A slope
  * below the least normal number, as s(-z) beyond z = 708, has a denormal's digits, and so has its product in grad_betas,
  * or that of a log-ratio so small.
  * What exceeds the type is an infinity of the right sign. No finite input gives NaN: of infinite terms of opposite sign,
@@ -713,7 +714,7 @@ swiftdpo_status swiftdpo_udm_weights_f64(const double *probabilities, size_t cou
  * Accuracy (f64), for any K and any finite scores: losses within 4 ulp; gradients within 4 ulp of the larger of their
  * two terms, what the stages before an item's own ask of it, and the probability w_i that its own picks another:
  *   d/ds_i = sum over k < i of exp(s_i - LSE_k)  -  w_i,     w_i = 1 - exp(s_i - LSE_i) for i < K, 0 for i = K
- * f32, bf16, f16: that value to 1e-12, then rounded.
+ * f32, bf16, f16: that value to 1e-12, then rounded; but f32 with K = 2, which is DPO.
  * Groups of more than 64 items take temporary memory of 88 * K doubles for each thread at work.
  */
 

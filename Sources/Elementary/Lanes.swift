@@ -113,7 +113,9 @@ public struct F64x16 {
     high = platform_widen_high(singles)
   }
 
-  @_transparent public init(repeating value: Double) { self.init(low: F64x8(repeating: value), high: F64x8(repeating: value)) }
+  @_transparent public init(repeating value: Double) {
+    self.init(low: F64x8(repeating: value), high: F64x8(repeating: value))
+  }
 
   /// Rounded to nearest.
   @_transparent public var narrowed: F32x16 { platform_narrow_both(low, high) }

@@ -63,7 +63,8 @@ public struct RowExponential {
     let shifted = x.fma(high, origin)
     var f = x.fma(high, origin - shifted)
     if precision != .half { f = x.fma(low, f) }
-    return Self.power(f, precision) * unsafeBitCast(unsafeBitCast(shifted, to: SIMD16<UInt32>.self) &<< 23, to: F32x16.self)
+    return Self.power(f, precision)
+      * unsafeBitCast(unsafeBitCast(shifted, to: SIMD16<UInt32>.self) &<< 23, to: F32x16.self)
   }
 
   /// 2^f, |f| <= 1/2.

@@ -5,11 +5,16 @@ import Preference
 /// Losses and gradients of pairs in single precision, sixteen at a time. Returns the sum of their losses.
 @inline(__always)
 func pairwiseInSingle(_ job: UnsafePointer<PairwiseJob>, _ range: Range<Int>) -> FixedOrderSum {
-  if range.upperBound &- range.lowerBound >= 16 { return many(job, range) }
-  let losses = few(job, range.lowerBound, range.upperBound &- range.lowerBound)
+  let count = range.upperBound &- range.lowerBound
+  return count < 16 ? sumOf(few(job, range.lowerBound, count), count) : many(job, range)
+}
+
+/// The sum of sixteen losses, or fewer. Adding to 0 changes nothing.
+@inline(__always)
+private func sumOf(_ losses: F64x16, _ count: Int) -> FixedOrderSum {
   var sum = FixedOrderSum()
   sum.lanes.high = losses.low
-  if range.upperBound &- range.lowerBound > 8 { sum.add(losses.high) }
+  if count > 8 { sum.add(losses.high) }
   return sum
 }
 
@@ -256,8 +261,9 @@ func fewPairs(
     @inline(__always) func put(_ values: @autoclosure () -> F32x16, _ array: UnsafeMutableRawPointer?) {
       store(values(), array, 0, count, isWhole: false)
     }
-    put((chosen * beta).narrowed, chosenRewards)
-    put((rejected * beta).narrowed, rejectedRewards)
+    let zero = F64x16(repeating: 0)
+    put(chosen.fma(beta, zero).narrowed, chosenRewards)
+    put(rejected.fma(beta, zero).narrowed, rejectedRewards)
     let all = plainLosses(z, logistic)
     let gradient = logistic.complement * F32x16(repeating: -factor)
     put(gradient, gradChosen)
@@ -267,9 +273,7 @@ func fewPairs(
     if let loss {
       var sum = all.low[0]
       if count > 1 {
-        var parts = FixedOrderSum()
-        parts.add(all.low.firstLanes(count) + all.high.firstLanes(count &- 8))
-        sum = total(parts).high[0]
+        sum = total(sumOf(F64x16(low: all.low.firstLanes(count), high: all.high.firstLanes(count &- 8)), count)).high[0]
       }
       loss.storeBytes(of: sum * scale, as: Double.self)
     }

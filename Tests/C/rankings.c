@@ -94,7 +94,9 @@ static void check_group(size_t group, long double divisor) {
     others[k] = others_over_winner(group, k);
     loss += softplus(others[k]);
   }
-  CHECK_REAL(b.losses[group], weight * loss);
+  /* Two items are a pair. */
+  const double limit = K == 2 ? PAIR_ULP_LIMIT : ULP_LIMIT;
+  CHECK_ULPS(limit, b.losses[group], weight * loss);
 
   for (size_t i = 0; i < K; i++) {
     const size_t item = item_at(group, i);
@@ -103,8 +105,8 @@ static void check_group(size_t group, long double divisor) {
     for (size_t k = 0; k < i; k++)
       earlier += expl(score_of(group, i) - score_of(group, k) - softplus(others[k]));
     CHECK_REAL(b.rewards[item], score_of(group, i));
-    CHECK_WITHIN(REAL_TINY + (double)K * REAL_EPSILON * (double)own, b.gradient_weights[item], own);
-    const double gradient_ulps = ULP_LIMIT + (REAL_BITS == 64 ? sqrt((double)K) : 0);
+    CHECK_WITHIN(REAL_TINY + fmax((double)K, limit) * REAL_EPSILON * (double)own, b.gradient_weights[item], own);
+    const double gradient_ulps = limit + (REAL_BITS == 64 ? sqrt((double)K) : 0);
     CHECK_WITHIN(REAL_TINY + gradient_ulps * REAL_EPSILON * (double)(scale * fmaxl(earlier, own)), b.gradient[item],
                  scale * (earlier - own));
   }

@@ -22,11 +22,16 @@ typedef double real;
 #define ULP_LIMIT 4.0
 #endif
 
-#define CHECK_REAL(value, exact) \
+/* Plain DPO, of floats in single precision. */
+#define PAIR_ULP_LIMIT 4.0
+
+#define CHECK_REAL(value, exact) CHECK_ULPS(ULP_LIMIT, value, exact)
+
+#define CHECK_ULPS(limit, value, exact) \
   do { \
     const real value_ = (value); \
     const long double exact_ = (exact); \
-    check_that(ULPS(value_, exact_) <= ULP_LIMIT, __FILE__, __LINE__, "%s = %.17g, not %.20Lg (%.1f ulp)", #value, \
+    check_that(ULPS(value_, exact_) <= (limit), __FILE__, __LINE__, "%s = %.17g, not %.20Lg (%.1f ulp)", #value, \
                (double)value_, exact_, ULPS(value_, exact_)); \
   } while (0)
 

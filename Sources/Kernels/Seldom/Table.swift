@@ -11,7 +11,8 @@ public func kernels(_ table: UnsafeMutableRawPointer) {
   table.initializeMemory(
     as: KernelTable.self,
     to: KernelTable(
-      pairwise: pairwise, fewPairs: { fewPairs($0, $1, $2, $3, $4) }, pairwiseMixture: pairwiseMixture, unpaired: unpaired, ranking: ranking,
+      pairwise: pairwise, fewPairs: { fewPairs($0, $1, $2, $3, $4) }, pairwiseMixture: pairwiseMixture,
+      unpaired: unpaired, ranking: ranking,
       rankingRewards: rankingRewards, listwise: listwise,
       firstNonfinite: firstNonfinite,
       areFinite: areFinite,
