@@ -92,7 +92,9 @@ def check(name, arrays, *, dtype, ulps=4, more=True, **parameters):
             c=given("f_alpha_divergence_coef", 0.5, i),
         )
         where = f"{name}[{i}] of {pair}"
-        close(out.losses[i], loss(name, pair), ulps=ulps, dtype=dtype, name=where, in_single=name == "sigmoid")
+        close(
+            out.losses[i], loss(name, pair), ulps=ulps, dtype=dtype, name=where, in_single=name == "sigmoid"
+        )
         exact = gradients(name, pair)
         fields = {
             "grad_policy_chosen_logps": "policy_chosen",
