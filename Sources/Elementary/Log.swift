@@ -51,7 +51,7 @@ import CPlatform
 /// other.
 ///
 /// Edge cases: NaN stays NaN; for subnormal u the result is u.
-/// Postcondition: within 1 ulp.
+/// Postcondition: within 3 ulp.
 @_transparent public func log1pOfUnit(_ u: F32x16) -> F32x16 {
   let square = u * u
   var even = F32x16(repeating: -0.003318471608182949).fma(square, -0.05766443200979741)

@@ -38,7 +38,7 @@ public struct ReducedMargin {
 /// The logistic function at sixteen margins z in single precision.
 ///
 /// Domain: |z| < 80, where e^-|z| is a normal number. Other lanes hold some number.
-/// Postcondition: within 3 ulp.
+/// Postcondition: within 3 ulp, `rest` within 3.5.
 public struct LogisticInSingle {
   /// sigma(|z|)
   public let larger: F32x16

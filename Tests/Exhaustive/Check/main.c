@@ -6,6 +6,8 @@
 //   exp for f32  every x of [-708, 0] that is a float: within 2^-34 of the result, 2^19 ulp at most
 //   log (f64)    every positive float, subnormal ones among them: within 1 ulp
 //   log1p (f64)  every float in [0, 1]: within 1 ulp
+//   log1p (f32)  every float in [0, 1]: within 3 ulp
+//   sigma (f32)  every float z with |z| < 80, sigma(-z) within 3 ulp and log1p(e^-|z|) within 3.5 ulp
 // Usage: exhaustive [n]
 #include <math.h>
 #include <stddef.h>
@@ -19,6 +21,8 @@ void probe_exp_f64(ptrdiff_t count, const double *x, double *y);
 void probe_exp_of_margin(ptrdiff_t count, const double *x, double *y);
 void probe_log_f64(ptrdiff_t count, const double *x, double *y);
 void probe_log1p_f64(ptrdiff_t count, const double *x, double *y);
+void probe_log1p_f32(ptrdiff_t count, const float *x, float *y);
+void probe_logistic_f32(ptrdiff_t count, const float *z, float *y);
 
 enum { CHUNK = 4096 };
 
@@ -63,8 +67,10 @@ int main(int argc, char **argv) {
   tally halves = {.name = "for halves", .bound = 120}, exp64 = {.name = "exp f64", .bound = 1};
   tally for32 = {.name = "exp for f32", .bound = 0x1p19};
   tally log64 = {.name = "log f64", .bound = 1}, log1p64 = {.name = "log1p f64", .bound = 1};
+  tally log1p32 = {.name = "log1p f32", .bound = 3};
+  tally sigma = {.name = "sigma f32", .bound = 3}, rest = {.name = "rest f32", .bound = 3.5};
   tally *const rows[] = {&exp32, &sums, &halves};
-  static float x[CHUNK], e[3 * CHUNK];
+  static float x[CHUNK], e[3 * CHUNK], single_unit[CHUNK], single_log1ps[CHUNK], logistic[2 * CHUNK];
   static double wide[CHUNK], unit[CHUNK], exponential[CHUNK], coarse[CHUNK], logarithm[CHUNK], log1ps[CHUNK];
 
   for (uint64_t bits = 0; bits < UINT64_C(1) << 32; bits += (uint64_t)step * CHUNK) {
@@ -72,13 +78,16 @@ int main(int argc, char **argv) {
       const uint32_t pattern = (uint32_t)(bits + (uint64_t)i * step);
       memcpy(&x[i], &pattern, sizeof pattern);
       wide[i] = x[i];
-      unit[i] = x[i] >= 0 && x[i] <= 1 ? x[i] : 0;
+      single_unit[i] = x[i] >= 0 && x[i] <= 1 ? x[i] : 0;
+      unit[i] = single_unit[i];
     }
     probe_exp_f32(CHUNK, x, e);
     probe_exp_f64(CHUNK, wide, exponential);
     probe_exp_of_margin(CHUNK, wide, coarse);
     probe_log_f64(CHUNK, wide, logarithm);
     probe_log1p_f64(CHUNK, unit, log1ps);
+    probe_log1p_f32(CHUNK, single_unit, single_log1ps);
+    probe_logistic_f32(CHUNK, x, logistic);
     for (int i = 0; i < CHUNK && bits + (uint64_t)i * step < UINT64_C(1) << 32; i++) {
       if (isnan(x[i])) {
         for (int j = 0; j < 3; j++)
@@ -114,13 +123,21 @@ int main(int argc, char **argv) {
         note(&log64, x[i], ulps_f64(logarithm[i], logl((long double)x[i])));
       if (x[i] < 0)
         note(&log64, x[i], isnan(logarithm[i]) ? 0 : INFINITY);
-      if (x[i] >= 0 && x[i] <= 1)
-        note(&log1p64, x[i], ulps_f64(log1ps[i], log1pl((long double)x[i])));
+      if (x[i] >= 0 && x[i] <= 1) {
+        const long double exact = log1pl((long double)x[i]);
+        note(&log1p64, x[i], ulps_f64(log1ps[i], exact));
+        note(&log1p32, x[i], ulps_f32(single_log1ps[i], exact));
+      }
+      if (fabsf(x[i]) < 80) {
+        const long double exponential = expl(-fabsl((long double)x[i]));
+        note(&sigma, x[i], ulps_f32(logistic[i], (x[i] < 0 ? 1 : exponential) / (1 + exponential)));
+        note(&rest, x[i], ulps_f32(logistic[CHUNK + i], log1pl(exponential)));
+      }
     }
   }
 
   int failed = 0;
-  const tally *all[] = {&exp32, &sums, &halves, &exp64, &for32, &log64, &log1p64};
+  const tally *all[] = {&exp32, &sums, &halves, &exp64, &for32, &log64, &log1p64, &log1p32, &sigma, &rest};
   for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
     printf("%-11s %11lld values, worst %.3f ulp at %a, %lld above %.2f ulp\n", all[i]->name, all[i]->values,
            all[i]->worst, (double)all[i]->worst_at, all[i]->failures, all[i]->bound);

@@ -42,3 +42,23 @@ public func probeLog1pF64(_ count: Int, _ x: UnsafePointer<Double>, _ y: UnsafeM
     ElementType.f64.store8(log1pOfUnit(ElementType.f64.load8(x, start)), y, start)
   }
 }
+
+@_cdecl("probe_log1p_f32")
+public func probeLog1pF32(_ count: Int, _ x: UnsafePointer<Float>, _ y: UnsafeMutablePointer<Float>) {
+  for start in stride(from: 0, to: count, by: 16) {
+    let values = UnsafeRawPointer(x + start).loadUnaligned(as: F32x16.self)
+    UnsafeMutableRawPointer(y + start).storeBytes(of: log1pOfUnit(values), as: F32x16.self)
+  }
+}
+
+/// sigma(-z), then log1p(e^-|z|), `count` each.
+@_cdecl("probe_logistic_f32")
+public func probeLogisticF32(_ count: Int, _ z: UnsafePointer<Float>, _ y: UnsafeMutablePointer<Float>) {
+  for start in stride(from: 0, to: count, by: 16) {
+    let values = UnsafeRawPointer(z + start).loadUnaligned(as: F32x16.self)
+    let logistic = LogisticInSingle(ReducedMargin(F64x16(values)))
+    let results = UnsafeMutableRawPointer(y + start)
+    results.storeBytes(of: logistic.complement, as: F32x16.self)
+    results.storeBytes(of: logistic.rest, toByteOffset: 4 * count, as: F32x16.self)
+  }
+}
