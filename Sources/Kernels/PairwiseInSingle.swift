@@ -41,7 +41,7 @@ private func many(_ job: UnsafePointer<PairwiseJob>, _ range: Range<Int>) -> Fix
 }
 
 /// Sixteen pairs between the passes.
-private struct Block {
+struct MarginBlock {
   var z: F64x16
   var margin: ReducedMargin
   var logistic: LogisticInSingle
@@ -68,7 +68,7 @@ private struct Block {
     var room = platform_unset_blocks()
     var total = sum
     withUnsafeMutablePointer(to: &room) { room in
-      let blocks = UnsafeMutableRawPointer(room).alignedUp(toMultipleOf: 64).assumingMemoryBound(to: Block.self)
+      let blocks = UnsafeMutableRawPointer(room).alignedUp(toMultipleOf: 64).assumingMemoryBound(to: MarginBlock.self)
       var sizes = SIMD16<UInt32>(repeating: 0)
       var start = first
       var block = blocks
@@ -94,7 +94,7 @@ private struct Block {
         if let factor = simpleFactor {
           total.add(finishPlain(job, start, 16, isWhole: true, block.pointee.z, block.pointee.logistic, factor))
         } else {
-          total.add(finish(job, start, 16, block))
+          total.add(finishMargins(job, start, 16, block))
         }
         block += 1
         start &+= 16
@@ -113,8 +113,8 @@ private func few(_ job: UnsafePointer<PairwiseJob>, _ start: Int, _ count: Int) 
   if ReducedMargin.areInDomain(margin.sizes), let factor = commonFactor(job) {
     return finishPlain(job, start, count, isWhole: false, z, logistic, factor)
   }
-  var block = Block(z: z, margin: margin, logistic: logistic)
-  return finish(job, start, count, &block)
+  var block = MarginBlock(z: z, margin: margin, logistic: logistic)
+  return finishMargins(job, start, count, &block)
 }
 
 extension FixedOrderSum {
@@ -160,7 +160,7 @@ private func margins(_ job: UnsafePointer<PairwiseJob>, _ start: Int, _ count: I
   return job.pointee.margins == nil ? z : z - at(job.pointee.margins)
 }
 
-/// What `finish` has for p = 1 and q = 0 where no pair has a parameter of its own.
+/// What `finishMargins` has for p = 1 and q = 0 where no pair has a parameter of its own.
 @inline(__always)
 private func finishPlain(
   _ job: UnsafePointer<PairwiseJob>, _ start: Int, _ count: Int, isWhole: Bool, _ z: F64x16,
@@ -177,65 +177,6 @@ private func finishPlain(
   put(-gradient, job.pointee.gradPolicyRejected)
   put(complement, job.pointee.gradientWeights)
   return isWhole ? losses : F64x16(low: losses.low.firstLanes(count), high: losses.high.firstLanes(count &- 8))
-}
-
-/// Any labels, weights and margins, eight pairs at a time.
-@inline(never)
-private func finish(
-  _ job: UnsafePointer<PairwiseJob>, _ start: Int, _ count: Int, _ block: UnsafePointer<Block>
-) -> F64x16 {
-  let z = block.pointee.z
-  #if KERNELS_COMPACT
-    var (first, second) = (OutOfLine.logistic(single: z.low), OutOfLine.logistic(single: z.high))
-  #else
-    let logistic = block.pointee.logistic
-    let (larger, smaller) = (F64x16(logistic.larger), F64x16(logistic.smaller))
-    let rest = F64x16(logistic.rest)
-    var first = Logistic(z.low, larger: larger.low, smaller: smaller.low, rest: rest.low)
-    var second = Logistic(z.high, larger: larger.high, smaller: smaller.high, rest: rest.high)
-    if !ReducedMargin.areInDomain(block.pointee.margin.sizes) {
-      first = OutOfLine.logistic(single: z.low)
-      second = OutOfLine.logistic(single: z.high)
-    }
-  #endif
-  var losses = F64x16(repeating: 0)
-  losses.low = finishEight(job, start, count < 8 ? count : 8, z.low, &first)
-  if count > 8 { losses.high = finishEight(job, start &+ 8, count &- 8, z.high, &second) }
-  return losses
-}
-
-@inline(never)
-private func finishEight(
-  _ job: UnsafePointer<PairwiseJob>, _ start: Int, _ count: Int, _ z: F64x8, _ point: UnsafePointer<Logistic>
-) -> F64x8 {
-  let type = ElementType.f32
-  let logistic = point.pointee
-  @inline(__always) func load(_ array: UnsafeRawPointer?, _ otherwise: Double) -> F64x8 {
-    guard let array else { return F64x8(repeating: otherwise) }
-    return type.load(array, start, count: count, filler: otherwise)
-  }
-  @inline(__always) func store(_ values: F64x8, _ array: UnsafeMutableRawPointer?) {
-    if let array { type.store(values, array, start, count: count) }
-  }
-  let zero = F64x8(repeating: 0)
-  let p = load(job.pointee.softLabels, job.pointee.p)
-  let q = job.pointee.softLabels == nil ? F64x8(repeating: job.pointee.q) : 1 - p
-  let jet = bernoulliCrossEntropy(single: z, logistic, p: p, q: q)
-
-  // A factor of 0 wins over one that overflowed.
-  var (loss, factor) = (jet.value, F64x8(repeating: job.pointee.scale))
-  if job.pointee.weights != nil {
-    let weight = load(job.pointee.weights, 1)
-    loss = zero.selected(weight .== 0, else: loss * weight)
-    factor = weight * factor
-  }
-  let beta = load(job.pointee.betas, job.pointee.beta)
-  let gradient = zero.selected(jet.slope .== 0, else: jet.slope * (beta * factor).inSingle)
-  store(loss, job.pointee.losses)
-  store(gradient, job.pointee.gradPolicyChosen)
-  store(-gradient, job.pointee.gradPolicyRejected)
-  store(logistic.complement, job.pointee.gradientWeights)
-  return count < 8 ? loss.firstLanes(count) : loss
 }
 
 /// Up to sixteen pairs of plain DPO, as their caller's structs name them: no job is made for so few. Where a margin is

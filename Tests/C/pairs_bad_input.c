@@ -90,7 +90,7 @@ static real *asked_for(fixture *f, size_t index) {
 }
 
 /** A double that holds this element. */
-static double *double_at(real *element) { return (double *)(void *)((uintptr_t)element & ~(uintptr_t)7); }
+static double *double_at(real *element) { return (double *)(void *)((char *)element - ((uintptr_t)element & 7)); }
 
 static swiftdpo_status call(fixture *f, swiftdpo_culprit *culprit) {
   return TYPED(swiftdpo_dpo_loss)(&f->pairs, &f->options, &f->results, culprit);

@@ -95,7 +95,7 @@ static void check_group(size_t group, long double divisor) {
     loss += softplus(others[k]);
   }
   /* Two items are a pair. */
-  const double limit = K == 2 ? PAIR_ULP_LIMIT : ULP_LIMIT;
+  const double limit = fmax(ULP_LIMIT, K == 2 ? PAIR_ULP_LIMIT : 0);
   CHECK_ULPS(limit, b.losses[group], weight * loss);
 
   for (size_t i = 0; i < K; i++) {

@@ -1,0 +1,62 @@
+import CPlatform
+import Elementary
+import Preference
+
+/// Any labels, weights and margins, eight pairs at a time.
+@inline(never)
+func finishMargins(
+  _ job: UnsafePointer<PairwiseJob>, _ start: Int, _ count: Int, _ block: UnsafePointer<MarginBlock>
+) -> F64x16 {
+  let z = block.pointee.z
+  #if KERNELS_COMPACT
+    var (first, second) = (OutOfLine.logistic(single: z.low), OutOfLine.logistic(single: z.high))
+  #else
+    let logistic = block.pointee.logistic
+    let (larger, smaller) = (F64x16(logistic.larger), F64x16(logistic.smaller))
+    let rest = F64x16(logistic.rest)
+    var first = Logistic(z.low, larger: larger.low, smaller: smaller.low, rest: rest.low)
+    var second = Logistic(z.high, larger: larger.high, smaller: smaller.high, rest: rest.high)
+    if !ReducedMargin.areInDomain(block.pointee.margin.sizes) {
+      first = OutOfLine.logistic(single: z.low)
+      second = OutOfLine.logistic(single: z.high)
+    }
+  #endif
+  var losses = F64x16(repeating: 0)
+  losses.low = finishEight(job, start, count < 8 ? count : 8, z.low, &first)
+  if count > 8 { losses.high = finishEight(job, start &+ 8, count &- 8, z.high, &second) }
+  return losses
+}
+
+@inline(never)
+private func finishEight(
+  _ job: UnsafePointer<PairwiseJob>, _ start: Int, _ count: Int, _ z: F64x8, _ point: UnsafePointer<Logistic>
+) -> F64x8 {
+  let type = ElementType.f32
+  let logistic = point.pointee
+  @inline(__always) func load(_ array: UnsafeRawPointer?, _ otherwise: Double) -> F64x8 {
+    guard let array else { return F64x8(repeating: otherwise) }
+    return type.load(array, start, count: count, filler: otherwise)
+  }
+  @inline(__always) func store(_ values: F64x8, _ array: UnsafeMutableRawPointer?) {
+    if let array { type.store(values, array, start, count: count) }
+  }
+  let zero = F64x8(repeating: 0)
+  let p = load(job.pointee.softLabels, job.pointee.p)
+  let q = job.pointee.softLabels == nil ? F64x8(repeating: job.pointee.q) : 1 - p
+  let jet = bernoulliCrossEntropy(single: z, logistic, p: p, q: q)
+
+  // A factor of 0 wins over one that overflowed.
+  var (loss, factor) = (jet.value, F64x8(repeating: job.pointee.scale))
+  if job.pointee.weights != nil {
+    let weight = load(job.pointee.weights, 1)
+    loss = zero.selected(weight .== 0, else: loss * weight)
+    factor = weight * factor
+  }
+  let beta = load(job.pointee.betas, job.pointee.beta)
+  let gradient = zero.selected(jet.slope .== 0, else: jet.slope * (beta * factor).inSingle)
+  store(loss, job.pointee.losses)
+  store(gradient, job.pointee.gradPolicyChosen)
+  store(-gradient, job.pointee.gradPolicyRejected)
+  store(logistic.complement, job.pointee.gradientWeights)
+  return count < 8 ? loss.firstLanes(count) : loss
+}
