@@ -123,14 +123,19 @@ def torch_products(pairs: int, threads: int, dtype: str = "bfloat16") -> Calls:
     return {"": step}
 
 
-def swiftdpo_call(pairs: int, threads: int) -> Calls:
+def swiftdpo_call(
+    pairs: int, threads: int, gradients: Callable[[Any], dict[str, Any]] | None = None
+) -> Calls:
     import swiftdpo
 
     swiftdpo.set_num_threads(threads)
     swiftdpo.blas_info()  # which loads the BLAS
     heads = Heads.make(pairs)
+    kept = gradients(heads) if gradients else {}
 
     def step() -> float:
+        if kept:
+            kept["grad_weight"].fill(0)
         out = swiftdpo.fused_linear_dpo_loss(
             heads.hidden,
             heads.weight,
@@ -138,6 +143,7 @@ def swiftdpo_call(pairs: int, threads: int) -> Calls:
             ref_hidden=heads.ref_hidden,
             ref_weight=heads.ref_weight,
             beta=BETA,
+            **kept,
         )
         return float(out.loss)
 
@@ -150,28 +156,11 @@ def swiftdpo_kept_call(pairs: int, threads: int) -> Calls:
     The weight's is added to, so each step sets it to 0 first, as `zero_grad(set_to_none=False)` does.
     """
     import numpy as np
-    import swiftdpo
 
-    swiftdpo.set_num_threads(threads)
-    swiftdpo.blas_info()
-    heads = Heads.make(pairs)
-    grad_hidden, grad_weight = np.zeros_like(heads.hidden), np.zeros_like(heads.weight)
+    def gradients(heads: Heads) -> dict[str, Any]:
+        return {"grad_hidden": np.zeros_like(heads.hidden), "grad_weight": np.zeros_like(heads.weight)}
 
-    def step() -> float:
-        grad_weight.fill(0)
-        out = swiftdpo.fused_linear_dpo_loss(
-            heads.hidden,
-            heads.weight,
-            heads.labels,
-            ref_hidden=heads.ref_hidden,
-            ref_weight=heads.ref_weight,
-            grad_hidden=grad_hidden,
-            grad_weight=grad_weight,
-            beta=BETA,
-        )
-        return float(out.loss)
-
-    return {"": step}
+    return swiftdpo_call(pairs, threads, gradients)
 
 
 def _autograd(heads: Heads, loss: Callable[[], Any]) -> Calls:
