@@ -47,6 +47,6 @@ int main(int argc, char **argv) {
   pairs.policy_rejected_logps = &chosen;
   if (swiftdpo_dpo_loss_f32_(&pairs, NULL, &results, NULL) != SWIFTDPO_OK)
     return 1;
-  printf("loss %.12f\n", loss);
+  printf("loss %.7f\n", loss);
   return dlclose(library);
 }
