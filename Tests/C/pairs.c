@@ -325,55 +325,22 @@ static void spoil(batch *b, uint64_t *seed) {
   enum { VALUES = sizeof values / sizeof *values };
   const double value = values[(size_t)random_real(seed, 0, VALUES - 0.01)];
   const size_t at = (size_t)random_real(seed, 0, (double)b->pairs.count - 0.01);
-  switch ((int)random_real(seed, 0, 40)) {
-  case 0:
-    b->policy_chosen[at] = (real)value;
-    break;
-  case 1:
-    b->policy_rejected[at] = (real)value;
-    break;
-  case 2:
-    b->ref_chosen[at] = (real)value;
-    break;
-  case 3:
-    b->ref_rejected[at] = (real)value;
-    break;
-  case 4:
-    b->options.beta = value;
-    break;
-  case 5:
-    b->options.label_smoothing = value;
-    break;
-  case 6:
-    b->options.margin = value;
-    break;
-  case 7:
-    b->options.f_alpha_divergence_coef = value;
-    break;
-  case 8:
-    b->options.discopop_tau = value;
-    break;
-  case 9:
-    b->options.tie_strength = value;
-    break;
-  case 10:
-    b->options.reward_scale = value;
-    break;
-  case 11:
-    b->options.alphapo_alpha = value;
-    break;
-  case 12:
+  real *const logps[] = {b->policy_chosen + at, b->policy_rejected + at, b->ref_chosen + at, b->ref_rejected + at};
+  double *const numbers[] = {&b->options.beta,         &b->options.label_smoothing,
+                             &b->options.margin,       &b->options.f_alpha_divergence_coef,
+                             &b->options.discopop_tau, &b->options.tie_strength,
+                             &b->options.reward_scale, &b->options.alphapo_alpha};
+  const size_t which = (size_t)random_real(seed, 0, 40);
+  if (which < 4)
+    *logps[which] = (real)value;
+  else if (which < 12)
+    *numbers[which - 4] = value;
+  else if (which == 12)
     b->options.reference_free = (int32_t)(at & 3);
-    break;
-  case 13:
+  else if (which == 13)
     b->options.reduction = (swiftdpo_reduction)(at & 3);
-    break;
-  case 14:
+  else if (which == 14)
     b->options.nonfinite = (swiftdpo_nonfinite)(at & 3);
-    break;
-  default:
-    break;
-  }
 }
 
 /** The most common calls go a shorter way through the library than those of a later header, whose structs are larger.
