@@ -17,7 +17,7 @@ WARM_MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(1 << 33), "MALLOC_TRIM_THRESHOLD_":
 WARM_UP = 2
 FEWEST_ROUNDS = 3
 SAMPLE = 5e-3  # seconds that one timing takes at the least
-PAUSE = 2e-3  # seconds for the threads of the one before to fall asleep
+PAUSE = 20e-3  # seconds for the threads of the one before to fall asleep; OpenMP's spin for a while
 PATIENCE = 300.0  # seconds after which a contestant is given up
 
 Call = Callable[[], object]

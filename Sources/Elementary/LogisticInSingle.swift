@@ -26,6 +26,11 @@ public struct ReducedMargin {
     upper = platform_upper_words(z.low, z.high)
   }
 
+  /// e^-|z|
+  @_transparent public var exponential: F32x16 {
+    RowExponential.power(f, .single) * unsafeBitCast(power, to: F32x16.self)
+  }
+
   /// |z|, in an order of its own, in which NaN comes last.
   @_transparent public var sizes: SIMD16<UInt32> { upper &+ upper }
 
@@ -40,25 +45,36 @@ public struct ReducedMargin {
 /// Domain: |z| < 80, where e^-|z| is a normal number. Other lanes hold some number.
 /// Postcondition: within 3 ulp, `rest` within 3.5.
 public struct LogisticInSingle {
-  /// sigma(|z|)
-  public let larger: F32x16
-  /// sigma(-|z|)
-  public let smaller: F32x16
-  /// log1p(e^-|z|)
-  public let rest: F32x16
   /// sigma(-z)
   public let complement: F32x16
+  /// log1p(e^-|z|)
+  public let rest: F32x16
 
-  @_transparent public init(_ z: ReducedMargin) { self = platform_has_fma() ? Self(inlined: z) : .shared(z) }
+  @_transparent public init(_ z: ReducedMargin) {
+    self = platform_has_fma() ? Self(z, exponential: z.exponential) : .shared(z)
+  }
 
-  @inline(never) public static func shared(_ z: ReducedMargin) -> Self { Self(inlined: z) }
+  @inline(never) public static func shared(_ z: ReducedMargin) -> Self { Self(z, exponential: z.exponential) }
 
-  @_transparent public init(inlined z: ReducedMargin) {
-    let e = RowExponential.power(z.f, .single) * unsafeBitCast(z.power, to: F32x16.self)
-    larger = 1 / (1 + e)
-    smaller = e * larger
-    rest = log1pOfUnit(e)
+  /// `e` is `z.exponential`.
+  @_transparent public init(_ z: ReducedMargin, exponential e: F32x16) {
+    let sides = Sides(exponential: e)
     complement = platform_select_single(
-      platform_exceeds(unsafeBitCast(z.upper, to: SIMD16<Int32>.self), -1), smaller, larger)
+      platform_exceeds(unsafeBitCast(z.upper, to: SIMD16<Int32>.self), -1), sides.smaller, sides.larger)
+    rest = log1pOfUnit(e)
+  }
+
+  /// sigma(z) on both sides of 0.
+  public struct Sides {
+    /// sigma(|z|)
+    public let larger: F32x16
+    /// sigma(-|z|)
+    public let smaller: F32x16
+
+    /// `e` is e^-|z|.
+    @_transparent public init(exponential e: F32x16) {
+      larger = 1 / (1 + e)
+      smaller = e * larger
+    }
   }
 }

@@ -44,6 +44,8 @@ private func many(_ job: UnsafePointer<PairwiseJob>, _ range: Range<Int>) -> Fix
 struct MarginBlock {
   var z: F64x16
   var margin: ReducedMargin
+  /// e^-|z|
+  var exponential: F32x16
   var logistic: LogisticInSingle
 }
 
@@ -72,32 +74,51 @@ struct MarginBlock {
       var sizes = SIMD16<UInt32>(repeating: 0)
       var start = first
       var block = blocks
+      let isPlain = hasPlainMargins(job)
       while start < end {
-        let z = margins(job, start, 16, isWhole: true)
-        let margin = ReducedMargin(z)
-        block.pointee.z = z
-        block.pointee.margin = margin
-        sizes = platform_larger_words(sizes, margin.sizes)
+        if isPlain {
+          block.pointee.z.low = plainMargins(job, start)
+          block.pointee.z.high = plainMargins(job, start &+ 8)
+        } else {
+          block.pointee.z = margins(job, start, 16)
+        }
         block += 1
         start &+= 16
       }
       let last = block
       block = blocks
       while block < last {
-        block.pointee.logistic = LogisticInSingle(block.pointee.margin)
+        let margin = ReducedMargin(block.pointee.z)
+        block.pointee.margin = margin
+        sizes = platform_larger_words(sizes, margin.sizes)
         block += 1
       }
-      let simpleFactor = ReducedMargin.areInDomain(sizes) ? factor : nil
+      block = blocks
+      while block < last {
+        block.pointee.exponential = block.pointee.margin.exponential
+        block += 1
+      }
+      block = blocks
+      while block < last {
+        block.pointee.logistic = LogisticInSingle(block.pointee.margin, exponential: block.pointee.exponential)
+        block += 1
+      }
       start = first
       block = blocks
-      while start < end {
-        if let factor = simpleFactor {
-          total.add(finishPlain(job, start, 16, isWhole: true, block.pointee.z, block.pointee.logistic, factor))
-        } else {
-          total.add(finishMargins(job, start, 16, block))
+      if let factor, ReducedMargin.areInDomain(sizes) {
+        while start < end {
+          let losses = plainLosses(block.pointee.z, block.pointee.logistic)
+          total.add(losses)
+          storePlain(job, start, 16, isWhole: true, losses, block.pointee.logistic.complement, factor)
+          block += 1
+          start &+= 16
         }
-        block += 1
-        start &+= 16
+      } else {
+        while start < end {
+          total.add(finishMargins(job, start, 16, block))
+          block += 1
+          start &+= 16
+        }
       }
     }
     sum = total
@@ -107,13 +128,15 @@ struct MarginBlock {
 /// One block, of sixteen pairs or fewer. Returns their losses; here and below, those of pairs that are not there are 0.
 @inline(never)
 private func few(_ job: UnsafePointer<PairwiseJob>, _ start: Int, _ count: Int) -> F64x16 {
-  let z = margins(job, start, count, isWhole: false)
+  let z = margins(job, start, count)
   let margin = ReducedMargin(z)
   let logistic = LogisticInSingle(margin)
   if ReducedMargin.areInDomain(margin.sizes), let factor = commonFactor(job) {
-    return finishPlain(job, start, count, isWhole: false, z, logistic, factor)
+    let losses = plainLosses(z, logistic)
+    storePlain(job, start, count, isWhole: false, losses, logistic.complement, factor)
+    return F64x16(low: losses.low.firstLanes(count), high: losses.high.firstLanes(count &- 8))
   }
-  var block = MarginBlock(z: z, margin: margin, logistic: logistic)
+  var block = MarginBlock(z: z, margin: margin, exponential: margin.exponential, logistic: logistic)
   return finishMargins(job, start, count, &block)
 }
 
@@ -125,11 +148,9 @@ extension FixedOrderSum {
 }
 
 @inline(__always)
-private func load(_ array: UnsafeRawPointer?, _ start: Int, _ count: Int, isWhole: Bool) -> F64x16 {
+private func load(_ array: UnsafeRawPointer?, _ start: Int, _ count: Int) -> F64x16 {
   guard let array else { return F64x16(repeating: 0) }
-  let place = array + 4 &* start
-  if isWhole { return F64x16(low: ElementType.f32.load8(place, 0), high: ElementType.f32.load8(place, 8)) }
-  return F64x16(platform_load_first(place.assumingMemoryBound(to: Float.self), count))
+  return F64x16(platform_load_first((array + 4 &* start).assumingMemoryBound(to: Float.self), count))
 }
 
 @inline(__always)
@@ -146,37 +167,60 @@ private func store(
 }
 
 /// z of sixteen pairs, and their rewards. In doubles: exact differences of singles, but for their last bit.
-@inline(__always)
-private func margins(_ job: UnsafePointer<PairwiseJob>, _ start: Int, _ count: Int, isWhole: Bool) -> F64x16 {
-  @inline(__always) func at(_ array: UnsafeRawPointer?) -> F64x16 { load(array, start, count, isWhole: isWhole) }
+@inline(never)
+private func margins(_ job: UnsafePointer<PairwiseJob>, _ start: Int, _ count: Int) -> F64x16 {
+  @inline(__always) func at(_ array: UnsafeRawPointer?) -> F64x16 { load(array, start, count) }
+  @inline(__always) func put(_ rewards: F64x16, _ array: UnsafeMutableRawPointer?) {
+    store(rewards.narrowed, array, start, count, isWhole: count == 16)
+  }
   let chosen = at(job.pointee.policyChosen) - at(job.pointee.refChosen)
   let rejected = at(job.pointee.policyRejected) - at(job.pointee.refRejected)
   let beta = job.pointee.betas == nil ? F64x16(repeating: job.pointee.beta) : at(job.pointee.betas)
   // A reward of 0 is positive, as LogRatio's is.
   let zero = F64x16(repeating: 0)
-  store(chosen.fma(beta, zero).narrowed, job.pointee.chosenRewards, start, count, isWhole: isWhole)
-  store(rejected.fma(beta, zero).narrowed, job.pointee.rejectedRewards, start, count, isWhole: isWhole)
+  put(chosen.fma(beta, zero), job.pointee.chosenRewards)
+  put(rejected.fma(beta, zero), job.pointee.rejectedRewards)
   let z = (chosen - rejected) * beta
   return job.pointee.margins == nil ? z : z - at(job.pointee.margins)
 }
 
+/// Whether `plainMargins` has all that `margins` has.
+@inline(__always)
+private func hasPlainMargins(_ job: UnsafePointer<PairwiseJob>) -> Bool {
+  job.pointee.refChosen != nil && job.pointee.refRejected != nil && job.pointee.betas == nil
+    && job.pointee.margins == nil
+}
+
+/// `margins` of eight pairs with a reference, of the same beta and without a margin of their own: with nothing to choose
+/// between, all fits the registers.
+@_transparent
+private func plainMargins(_ job: UnsafePointer<PairwiseJob>, _ start: Int) -> F64x8 {
+  @inline(__always) func at(_ array: UnsafeRawPointer) -> F64x8 { ElementType.f32.load8(array, start) }
+  let chosen = at(job.pointee.policyChosen) - at(job.pointee.refChosen.unsafelyUnwrapped)
+  let rejected = at(job.pointee.policyRejected) - at(job.pointee.refRejected.unsafelyUnwrapped)
+  let beta = F64x8(repeating: job.pointee.beta)
+  @inline(__always) func put(_ ratios: F64x8, _ rewards: UnsafeMutableRawPointer?) {
+    if let rewards { ElementType.f32.store8(ratios.fma(beta, F64x8(repeating: 0)), rewards, start) }
+  }
+  put(chosen, job.pointee.chosenRewards)
+  put(rejected, job.pointee.rejectedRewards)
+  return (chosen - rejected) * beta
+}
+
 /// What `finishMargins` has for p = 1 and q = 0 where no pair has a parameter of its own.
 @inline(__always)
-private func finishPlain(
-  _ job: UnsafePointer<PairwiseJob>, _ start: Int, _ count: Int, isWhole: Bool, _ z: F64x16,
-  _ logistic: LogisticInSingle, _ factor: Float
-) -> F64x16 {
+private func storePlain(
+  _ job: UnsafePointer<PairwiseJob>, _ start: Int, _ count: Int, isWhole: Bool, _ losses: F64x16,
+  _ complement: F32x16, _ factor: Float
+) {
   @inline(__always) func put(_ values: @autoclosure () -> F32x16, _ array: UnsafeMutableRawPointer?) {
     store(values(), array, start, count, isWhole: isWhole)
   }
-  let losses = plainLosses(z, logistic)
-  let complement = logistic.complement
   let gradient = complement * F32x16(repeating: -factor)
   put(losses.narrowed, job.pointee.losses)
   put(gradient, job.pointee.gradPolicyChosen)
   put(-gradient, job.pointee.gradPolicyRejected)
   put(complement, job.pointee.gradientWeights)
-  return isWhole ? losses : F64x16(low: losses.low.firstLanes(count), high: losses.high.firstLanes(count &- 8))
 }
 
 /// Up to sixteen pairs of plain DPO, as their caller's structs name them: no job is made for so few. Where a margin is
@@ -189,7 +233,7 @@ func fewPairs(
     return false
   #else
     let factor = Float(beta * scale)
-    @inline(__always) func at(_ array: UnsafeRawPointer?) -> F64x16 { load(array, 0, count, isWhole: false) }
+    @inline(__always) func at(_ array: UnsafeRawPointer?) -> F64x16 { load(array, 0, count) }
     let chosen = at(inputs[0]) - at(inputs[2])
     let rejected = at(inputs[1]) - at(inputs[3])
     let beta = F64x16(repeating: beta)
@@ -225,7 +269,8 @@ func fewPairs(
 /// -log sigma(z)
 @inline(__always)
 private func plainLosses(_ z: F64x16, _ logistic: LogisticInSingle) -> F64x16 {
-  let zero = F64x8(repeating: 0)
+  // The smaller of z and +0 would take two instructions.
+  let zero = F64x8(repeating: -0.0)
   let rest = F64x16(logistic.rest)
   return F64x16(low: rest.low - platform_smaller(z.low, zero), high: rest.high - platform_smaller(z.high, zero))
 }

@@ -11,9 +11,9 @@ func finishMargins(
   #if KERNELS_COMPACT
     var (first, second) = (OutOfLine.logistic(single: z.low), OutOfLine.logistic(single: z.high))
   #else
-    let logistic = block.pointee.logistic
-    let (larger, smaller) = (F64x16(logistic.larger), F64x16(logistic.smaller))
-    let rest = F64x16(logistic.rest)
+    let sides = LogisticInSingle.Sides(exponential: block.pointee.exponential)
+    let (larger, smaller) = (F64x16(sides.larger), F64x16(sides.smaller))
+    let rest = F64x16(block.pointee.logistic.rest)
     var first = Logistic(z.low, larger: larger.low, smaller: smaller.low, rest: rest.low)
     var second = Logistic(z.high, larger: larger.high, smaller: smaller.high, rest: rest.high)
     if !ReducedMargin.areInDomain(block.pointee.margin.sizes) {

@@ -27,10 +27,10 @@ static inline platform_room platform_unset_room(void) {
   return room;
 }
 
-// For eight blocks of four vectors of eight doubles (Kernels/Pairwise.swift), or eight of nine vectors (in single), from
+// For eight blocks of four vectors of eight doubles (Kernels/Pairwise.swift), or eight of ten vectors (in single), from
 // the first multiple of 64 on.
 typedef struct platform_blocks {
-  uint64_t words[8 * 9 * 8 + 8];
+  uint64_t words[8 * 10 * 8 + 8];
 } platform_blocks;
 
 static inline platform_blocks platform_unset_blocks(void) {
