@@ -41,6 +41,15 @@ def _torch_loss(chosen, rejected, ref_chosen, ref_rejected):
     return F.softplus(-BETA * ((chosen - ref_chosen) - (rejected - ref_rejected))).mean()
 
 
+def _torch_loss_and_rewards(chosen, rejected, ref_chosen, ref_rejected):
+    """As TRL and the authors of DPO write it: with the rewards, which swiftdpo.torch returns too."""
+    import torch.nn.functional as F
+
+    chosen_logratios, rejected_logratios = chosen - ref_chosen, rejected - ref_rejected
+    losses = -F.logsigmoid(BETA * (chosen_logratios - rejected_logratios))
+    return losses.mean(), BETA * chosen_logratios.detach(), BETA * rejected_logratios.detach()
+
+
 def _with_autograd(batch: int, threads: int, loss) -> Calls:
     import torch
 
@@ -57,6 +66,10 @@ def _with_autograd(batch: int, threads: int, loss) -> Calls:
 
 def torch_call(batch: int, threads: int) -> Calls:
     return _with_autograd(batch, threads, _torch_loss)
+
+
+def torch_with_rewards_call(batch: int, threads: int) -> Calls:
+    return _with_autograd(batch, threads, lambda *tensors: _torch_loss_and_rewards(*tensors)[0])
 
 
 def torch_compiled_call(batch: int, threads: int) -> Calls:
@@ -95,6 +108,7 @@ CONTESTANTS = {
     "swiftdpo.torch, autograd": swiftdpo_torch_call,
     "NumPy, closed form": numpy_call,
     "PyTorch, autograd": torch_call,
+    "PyTorch, autograd, with rewards": torch_with_rewards_call,
     "PyTorch, compiled": torch_compiled_call,
     "JAX, jit": jax_call,
 }

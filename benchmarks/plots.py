@@ -18,6 +18,7 @@ INK, FAINT = "#333333", "#8a8a8a"
 BAR = "#c9ccd1"
 # A library has one colour in all plots.
 LINES = {
+    "PyTorch, autograd, with rewards": "#a8325c",
     "PyTorch, autograd": "#d9541e",
     "PyTorch, compiled": "#f0a36b",
     "PyTorch, logcumsumexp": "#d9541e",
