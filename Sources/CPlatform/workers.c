@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "old_glibc.h"
 #include "platform.h"
@@ -73,6 +74,15 @@ static void pause_briefly(void) {
 #if defined(__x86_64__)
   __builtin_ia32_pause();
 #endif
+}
+
+// Turns are of some milliseconds, and mostly passed by the time that they are waited for.
+void platform_await_turn(const size_t *passed, size_t turn) {
+  for (int look = 0; __atomic_load_n(passed, __ATOMIC_ACQUIRE) < turn; look++)
+    if (look < 2000)
+      pause_briefly();
+    else
+      nanosleep(&(struct timespec){0, 50000}, NULL);
 }
 
 // A call often follows the last one at once: it is cheaper to look out for it for some microseconds than to sleep.

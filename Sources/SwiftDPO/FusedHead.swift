@@ -42,51 +42,54 @@ struct FusedHead {
     }
   }
 
-  /// A tile's rows of the weight, in the type of the products; `slot` is where they are widened to.
-  private func weight(_ columns: Range<Int>, slot: Int) -> MatrixProduct.Operand {
-    let source = head.weight + columns.lowerBound * head.width * head.type.stride
-    if head.type == type { return MatrixProduct.Operand(start: source, stride: head.width) }
-    return MatrixProduct.Operand(start: UnsafeRawPointer(widened(slot)), stride: head.width)
+  /// A tile's rows of the weight, in the type of the products.
+  private func weight(_ tile: Tile) -> MatrixProduct.Operand {
+    let start = head.type == type ? rowsOfWeight(tile) : UnsafeRawPointer(widened(tile))
+    return MatrixProduct.Operand(start: start, stride: head.width)
   }
 
-  private func widened(_ slot: Int) -> UnsafeMutableRawPointer {
-    memory + space.weight + 4 * slot * shape.columns * head.width
+  private func rowsOfWeight(_ tile: Tile) -> UnsafeRawPointer {
+    head.weight + tile.columns.lowerBound * head.width * head.type.stride
   }
 
-  private func widen(_ columns: Range<Int>, slot: Int) {
+  private func widened(_ tile: Tile) -> UnsafeMutableRawPointer {
+    memory + space.weight + 4 * tile.place * shape.columns * head.width
+  }
+
+  private func widen(_ tile: Tile) {
     if head.type == type { return }
-    let source = head.weight + columns.lowerBound * head.width * head.type.stride
-    convert(source, head.type, widened(slot), type, columns.count * head.width)
+    convert(rowsOfWeight(tile), head.type, widened(tile), type, tile.columns.count * head.width)
   }
 
   /// The logits of a chunk in a tile's columns, with the bias already where the product is added.
-  private func makeLogits(
-    _ rows: Int, _ columns: Range<Int>, _ weight: MatrixProduct.Operand, _ logits: UnsafeMutablePointer<Float>
-  ) {
+  private func makeLogits(_ rows: Int, _ tile: Tile) {
+    widen(tile)
+    let count = tile.columns.count
     if let bias = head.bias {
-      convert(bias + columns.lowerBound * head.type.stride, head.type, logits, .f32, columns.count)
-      for row in 1..<rows { memcpy(logits + row * columns.count, logits, 4 * columns.count) }
+      convert(bias + tile.columns.lowerBound * head.type.stride, head.type, tile.logits, .f32, count)
+      for row in 1..<rows { memcpy(tile.logits + row * count, tile.logits, 4 * count) }
     }
+    var weight = weight(tile)
+    weight.transposed = true
     product(
-      rows, columns.count, head.width, type,
-      MatrixProduct.Operand(start: UnsafeRawPointer(chunkOfHidden()), stride: head.width),
-      MatrixProduct.Operand(start: weight.start, stride: weight.stride, transposed: true),
-      beta: head.bias == nil ? 0 : 1, logits, columns.count)
+      rows, count, head.width, type,
+      MatrixProduct.Operand(start: UnsafeRawPointer(chunkOfHidden()), stride: head.width), weight,
+      beta: head.bias == nil ? 0 : 1, tile.logits, count)
   }
 
-  /// The next tiles to work on together, or nil after the last. How many they are has no influence on what the products
-  /// are: two for each thread, so that a tile is still in a cache when it is read or written again; more where that is
-  /// long after.
-  @inline(never)
-  private func wave(from first: Int, _ rows: Int, _ kept: UnsafeMutablePointer<Float>?, rereads: Bool) -> Wave? {
-    if first == shape.count { return nil }
-    var most = TileShape.wave
-    if rereads { most = min(most, product.isConcurrent ? 2 * Int(Threads.count) : 2) }
+  /// How many tiles are worked on at once, which has no influence on what the products are.
+  private func places(_ rows: Int, _ kept: UnsafeMutablePointer<Float>?) -> Int {
+    var most = product.isConcurrent ? Int(Threads.count) : 1
     if kept == nil { most = min(most, capacity / (4 * rows * shape.columns)) }
     if let widened = space.widened { most = min(most, widened) }
-    return Wave(
-      shape: shape, vocabulary: batch.vocabulary, rows: rows, tiles: first..<min(first + most, shape.count),
-      logits: kept.map { $0 + rows * first * shape.columns } ?? tileOfLogits)
+    return most
+  }
+
+  /// A tile of a chunk, whose logits are kept or stand in a place until the next tile has it.
+  private func tile(_ index: Int, _ rows: Int, _ kept: UnsafeMutablePointer<Float>?, place: Int) -> Tile {
+    Tile(
+      columns: shape.columns(of: index, batch.vocabulary), place: place,
+      logits: (kept ?? tileOfLogits) + rows * (kept == nil ? place : index) * shape.columns)
   }
 
   private func forEachRow(_ count: Int, _ columns: Int, _ body: (Int) -> Void) {
@@ -103,25 +106,27 @@ struct FusedHead {
     gather(rows)
     for row in rows { scored[row] = ScoredRow() }
     let statistics = (memory + space.sums).assumingMemoryBound(to: RowStatistics.self)
+    let places = places(rows.count, kept)
     var first = 0
-    while let wave = wave(from: first, rows.count, kept, rereads: kept == nil) {
-      first = wave.tiles.upperBound
-      parallel(wave.tiles.count, sideBySide: product.isConcurrent) { slot in
-        let columns = wave.columns(slot)
-        widen(columns, slot: slot)
-        makeLogits(rows.count, columns, weight(columns, slot: slot), wave.logits(slot))
+    while first < shape.count {
+      let count = min(TileShape.wave, shape.count - first)
+      parallel(count, places: places, sideBySide: product.isConcurrent) { slot, place in
+        let tile = tile(first + slot, rows.count, kept, place: place)
+        let columns = tile.columns
+        makeLogits(rows.count, tile)
         // At once, by the thread that has them in its caches.
         forEachRow(rows.count, columns.count) { index in
           let row = rows[index]
-          let line = UnsafeRawPointer(wave.logits(slot) + index * columns.count)
+          let line = UnsafeRawPointer(tile.logits + index * columns.count)
           statistics[slot * rows.count + index] = kernels.rowStatistics(batch.form, line, columns.count, all)
           let label = batch.column(plan.planned.values[row].label) - columns.lowerBound
           if label >= 0 && label < columns.count { scored[row].labelLogit = kernels.logit(batch.form, line, label) }
         }
       }
-      for slot in 0..<wave.tiles.count {
+      for slot in 0..<count {
         for index in rows.indices { scored[rows[index]].merge(statistics[slot * rows.count + index]) }
       }
+      first += count
     }
     for row in rows { scored[row].close() }
   }
@@ -161,60 +166,50 @@ struct FusedHead {
     let sizeOfSum = rows.count * head.width
     let ones = ones(rows.count)
     let sum: Float = isFirst && !gradients.accumulates ? 0 : 1
-    let ranges = (head.width + 1023) / 1024
+    let ranges = TileShape.ranges(head.width)
     let lanes = shape.lanes
-    let longTasks = gradients.hidden == nil ? 0 : lanes * ranges
-    var first = 0
-    while let wave = wave(from: first, rows.count, kept, rereads: true) {
-      first = wave.tiles.upperBound
-      parallel(wave.tiles.count, sideBySide: product.isConcurrent) { slot in
-        let columns = wave.columns(slot)
-        let logits = wave.logits(slot)
-        if kept == nil || gradients.hidden != nil { widen(columns, slot: slot) }
-        if kept == nil { makeLogits(rows.count, columns, weight(columns, slot: slot), logits) }
-        forEachRow(rows.count, columns.count) { index in
-          let row = rows[index]
-          let line = UnsafeMutableRawPointer(logits + index * columns.count)
-          let label = batch.column(plan.planned.values[row].label) - columns.lowerBound
-          kernels.rowGradient(
-            batch.form,
-            GradientRow(
-              logits: line, gradient: line, count: columns.count,
-              label: label >= 0 && label < columns.count ? label : -1, logSumExp: normalizers(row),
-              weight: factors[row]))
-        }
-        if type == .bf16 { round(logits, rows.count * columns.count) }
+    // Of each range of the hidden states' width in each lane: how many tiles are in its sum.
+    let turns = (memory + space.turns).assumingMemoryBound(to: Int.self)
+    for index in 0..<lanes * ranges { turns[index] = 0 }
+    parallel(shape.count, places: places(rows.count, kept), sideBySide: product.isConcurrent) { index, place in
+      let tile = tile(index, rows.count, kept, place: place)
+      let columns = tile.columns
+      if kept == nil { makeLogits(rows.count, tile) } else if gradients.hidden != nil { widen(tile) }
+      forEachRow(rows.count, columns.count) { index in
+        let row = rows[index]
+        let line = UnsafeMutableRawPointer(tile.logits + index * columns.count)
+        let label = batch.column(plan.planned.values[row].label) - columns.lowerBound
+        kernels.rowGradient(
+          batch.form,
+          GradientRow(
+            logits: line, gradient: line, count: columns.count,
+            label: label >= 0 && label < columns.count ? label : -1, logSumExp: normalizers(row),
+            weight: factors[row]))
       }
-      // The longest first: for each range of the hidden states' width and each lane a sum over tiles in their order;
-      // then tile by tile.
-      parallel(longTasks + wave.tiles.count, sideBySide: product.isConcurrent) { task in
-        if task < longTasks {
-          let start = head.width * (task / lanes) / ranges
-          let width = head.width * (task / lanes + 1) / ranges - start
-          let lane = task % lanes
-          for slot in 0..<wave.tiles.count where (wave.tiles.lowerBound + slot) % lanes == lane {
-            let columns = wave.columns(slot)
-            var weight = weight(columns, slot: slot)
-            weight.start += start * type.stride
-            product(
-              rows.count, width, columns.count, type, wave.gradient(slot), weight,
-              beta: wave.tiles.lowerBound + slot < lanes ? 0 : 1, sums + lane * sizeOfSum + start, head.width)
-          }
-          return
-        }
-        let columns = wave.columns(task - longTasks)
-        let gradient = wave.gradient(task - longTasks)
+      if type == .bf16 { round(tile.logits, rows.count * columns.count) }
+      let gradient = MatrixProduct.Operand(start: UnsafeRawPointer(tile.logits), stride: columns.count)
+      if let target = gradients.weight {
         var across = gradient
         across.transposed = true
-        if let target = gradients.weight {
-          product(
-            columns.count, head.width, rows.count, type, across, hidden, beta: sum,
-            target + columns.lowerBound * head.width, head.width)
-        }
-        if let target = gradients.bias {
-          product(
-            1, columns.count, rows.count, type, ones, gradient, beta: sum, target + columns.lowerBound, columns.count)
-        }
+        product(
+          columns.count, head.width, rows.count, type, across, hidden, beta: sum,
+          target + columns.lowerBound * head.width, head.width)
+      }
+      if let target = gradients.bias {
+        product(
+          1, columns.count, rows.count, type, ones, gradient, beta: sum, target + columns.lowerBound, columns.count)
+      }
+      // Last, since the tile before it in the lane is to be in the sum by then.
+      for range in 0..<(gradients.hidden == nil ? 0 : ranges) {
+        let start = head.width * range / ranges
+        let turn = turns + index % lanes * ranges + range
+        var weight = weight(tile)
+        weight.start += start * type.stride
+        platform_await_turn(turn, index / lanes)
+        product(
+          rows.count, head.width * (range + 1) / ranges - start, columns.count, type, gradient, weight,
+          beta: index < lanes ? 0 : 1, sums + index % lanes * sizeOfSum + start, head.width)
+        platform_pass_turn(turn)
       }
     }
     if let target = gradients.hidden {
@@ -266,22 +261,12 @@ private func convertRange(
   }
 }
 
-/// Tiles side by side in the vocabulary, with a chunk's logits in each, or their gradient.
-private struct Wave {
-  let shape: TileShape
-  let vocabulary: Int
-  let rows: Int
-  let tiles: Range<Int>
-  /// Those of the first tile; the others follow.
+/// Columns of a chunk's logits, or of their gradient.
+private struct Tile {
+  let columns: Range<Int>
+  /// Which of those that are worked on at once.
+  let place: Int
   let logits: UnsafeMutablePointer<Float>
-
-  func columns(_ slot: Int) -> Range<Int> { shape.columns(of: tiles.lowerBound + slot, vocabulary) }
-
-  func logits(_ slot: Int) -> UnsafeMutablePointer<Float> { logits + slot * rows * shape.columns }
-
-  func gradient(_ slot: Int) -> MatrixProduct.Operand {
-    MatrixProduct.Operand(start: UnsafeRawPointer(logits(slot)), stride: columns(slot).count)
-  }
 }
 
 extension ScoredRow {

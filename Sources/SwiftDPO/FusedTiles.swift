@@ -45,11 +45,14 @@ struct TileShape {
   /// Logits may wait for their gradient.
   let keeps: Bool
 
-  /// Tiles are worked on in waves of at most so many.
-  static let wave = 16
+  /// What so many tiles at most say of their rows is merged together.
+  static let wave = 32
   /// The gradient of the hidden states is added up in so many sums, over every other tile each: two threads have work
   /// without products of half the width, which would have the gradient of the logits packed twice.
   var lanes: Int { min(2, count) }
+
+  /// The hidden states' width is multiplied in so many ranges, which follow one another in a lane as tiles do.
+  static func ranges(_ width: Int) -> Int { (width + 1023) / 1024 }
 
   /// As many rows as let a pair of some hundred tokens wait in 48 MiB for its loss, but enough for a product to be worth
   /// packing the weight for; columns so that a tile of weights stays under 8 MiB in single precision.
@@ -177,6 +180,8 @@ struct Workspace {
   let sums: Int
   let weight: Int
   let ones: Int
+  /// Whose turn it is to be added to the gradient of the hidden states.
+  let turns: Int
   let tiles: Int
   /// Tiles of weights that can be widened at once; nil: none needs to be.
   let widened: Int?
@@ -200,6 +205,7 @@ struct Workspace {
     sums = part(rowsOfChunk, max(statistics, shape.keeps ? 4 * two * width : 0))
     weight = part((widened ?? 0) * shape.columns * width, 4)
     ones = part(rowsOfChunk, 4)
+    turns = part(two * TileShape.ranges(width), MemoryLayout<Int>.stride)
     tiles = end
     _ = part(two * rowsOfChunk * shape.columns, 4)
     least = end

@@ -30,6 +30,22 @@ func parallel(_ tasks: Int, sideBySide: Bool, _ body: (Int) -> Void) {
   #sourceLocation()
 }
 
+/// Runs `body(task, place)` for long tasks, which are begun in their order. At most `places` of them are at work at once,
+/// each in a place of its own.
+@inline(never)
+func parallel(_ tasks: Int, places: Int, sideBySide: Bool, _ body: (_ task: Int, _ place: Int) -> Void) {
+  var begun = 0
+  withUnsafeMutablePointer(to: &begun) { begun in
+    parallel(min(places, tasks), sideBySide: sideBySide) { place in
+      while true {
+        let task = platform_take_number(begun)
+        if task >= tasks { return }
+        body(task, place)
+      }
+    }
+  }
+}
+
 /// Runs `body` over 0..<count in ranges of `grain` elements, the last one shorter: the same ranges on every machine.
 @inline(never)
 func parallelRanges(_ count: Int, grain: Int, _ body: (Range<Int>) -> Void) {

@@ -48,6 +48,13 @@ void platform_set_threads(int threads);
 // Runs body(context, task) for each task below `tasks`, on this thread and up to `threads` - 1 workers.
 void platform_parallel(size_t tasks, int threads, void (*body)(void *context, size_t task), void *context);
 
+// The next number, for threads that share a counter.
+static inline size_t platform_take_number(size_t *counter) { return __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED); }
+
+// Waits until as many as `turn` have passed theirs.
+void platform_await_turn(const size_t *passed, size_t turn);
+static inline void platform_pass_turn(size_t *passed) { __atomic_fetch_add(passed, 1, __ATOMIC_RELEASE); }
+
 // Runs body(context, memory) with as much memory on the stack, aligned to 64 and not initialised.
 #define PLATFORM_MEMORY 59392
 void platform_with_memory(void (*body)(void *context, void *memory), void *context);
