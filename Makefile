@@ -171,8 +171,8 @@ lint: $(STAMPS)/lint $(STAMPS)/torch ## Check every formatter's and linter's opi
 	$(call say,clang-format)
 	$(BIN)/clang-format --dry-run --Werror $(C_FILES)
 	$(call say,clang-tidy)
-	$(MAKE) --silent -C Tests/C golden PYTHON=$(PYTHON)
-	$(call tidy,$(wildcard Tests/C/*.c),-std=c11 -DREAL_BITS=64 -Iinclude -Ibuild/consumers)
+	$(MAKE) --silent -C Tests/C golden BUILD=../../build/lint PYTHON=$(PYTHON)
+	$(call tidy,$(wildcard Tests/C/*.c),-std=c11 -DREAL_BITS=64 -Iinclude -Ibuild/lint)
 	$(call tidy,$(wildcard Tests/Hardening/*.c),-std=c11 -DDTYPE=f32 -DFAMILY=\"pairs\" -Iinclude)
 	$(call tidy,$(wildcard Tests/C/*.cpp),-std=c++17 -Iinclude)
 	$(call tidy,$(wildcard Tests/Cpp/*.cpp),-std=c++20 -Iinclude)
@@ -200,6 +200,9 @@ format: $(STAMPS)/lint ## Rewrite the sources as the formatters want them
 .PHONY: abi
 abi: ## Write the binary interface anew, which tests compare with: before a release of another ABI version alone
 	tools/abi.sh dump include/swiftdpo.h Tests/ABI/libswiftdpo.abi
+
+.PHONY: environment
+environment: $(patsubst %,$(STAMPS)/%,lint test torch demo wheel) ## Install into .venv what tests need besides the package and the frameworks
 
 .PHONY: clean
 clean: ## Remove everything that was built or installed here
