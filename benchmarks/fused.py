@@ -123,15 +123,13 @@ def torch_products(pairs: int, threads: int, dtype: str = "bfloat16") -> Calls:
     return {"": step}
 
 
-def swiftdpo_call(
-    pairs: int, threads: int, gradients: Callable[[Any], dict[str, Any]] | None = None
-) -> Calls:
+def swiftdpo_call(pairs: int, threads: int, memory: Callable[[Any], dict[str, Any]] | None = None) -> Calls:
     import swiftdpo
 
     swiftdpo.set_num_threads(threads)
     swiftdpo.blas_info()  # which loads the BLAS
     heads = Heads.make(pairs)
-    kept = gradients(heads) if gradients else {}
+    kept = memory(heads) if memory else {}
 
     def step() -> float:
         if kept:
@@ -151,16 +149,20 @@ def swiftdpo_call(
 
 
 def swiftdpo_kept_call(pairs: int, threads: int) -> Calls:
-    """Into gradients that the caller keeps from step to step, as the products alone have them.
+    """In memory that the caller keeps from step to step, as the products alone have it.
 
     The weight's is added to, so each step sets it to 0 first, as `zero_grad(set_to_none=False)` does.
     """
     import numpy as np
 
-    def gradients(heads: Heads) -> dict[str, Any]:
-        return {"grad_hidden": np.zeros_like(heads.hidden), "grad_weight": np.zeros_like(heads.weight)}
+    def memory(heads: Heads) -> dict[str, Any]:
+        return {
+            "grad_hidden": np.zeros_like(heads.hidden),
+            "grad_weight": np.zeros_like(heads.weight),
+            "workspace": np.ones(64 << 20, np.uint8),
+        }
 
-    return swiftdpo_call(pairs, threads, gradients)
+    return swiftdpo_call(pairs, threads, memory)
 
 
 def _autograd(heads: Heads, loss: Callable[[], Any]) -> Calls:
@@ -316,7 +318,7 @@ def _in_bfloat16(make: Callable[..., Calls]) -> Callable[..., Calls]:
     return functools.partial(make, dtype="bfloat16")
 
 
-KEPT = "swiftdpo, gradients in the caller's memory"
+KEPT = "swiftdpo, in the caller's memory"
 
 # By the type of the inputs.
 CONTESTANTS = {
@@ -339,10 +341,10 @@ CONTESTANTS = {
 }
 NOTE = (
     "The limit is the four matrix products over the rows that score a label: by OpenBLAS for float32, by "
-    "PyTorch for bfloat16, into memory that is there before; so has one row of ours its gradients, which the "
-    "others take anew in each step. Extra memory is what a process grows by during its first step, less the "
-    "gradients. PyTorch's steps are timed with an allocator that keeps temporaries mapped, which is their "
-    "best; their memory is that of the default, which is less."
+    "PyTorch for bfloat16, into memory that is there before; so has one row of ours its gradients and tiles, "
+    "which the others take anew in each step. Extra memory is what a process grows by during its first step, "
+    "less the gradients. PyTorch's steps are timed with an allocator that keeps temporaries mapped, which is "
+    "their best; their memory is that of the default, which is less."
 )
 
 

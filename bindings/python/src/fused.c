@@ -105,6 +105,19 @@ static int take_gradients(head *head, PyObject *tuple, PyObject *hidden) {
   return taken;
 }
 
+/** Temporary memory that the caller keeps: any writable buffer, of which the library takes what is aligned. */
+static int take_workspace(head *head, PyObject *object) {
+  if (PyObject_GetBuffer(object, &head->workspace, PyBUF_WRITABLE) < 0)
+    return PyErr_Format(PyExc_TypeError, "workspace must be a contiguous buffer that can be written to"), -1;
+  const size_t size = (size_t)head->workspace.len;
+  const size_t before = -(uintptr_t)head->workspace.buf % 64;
+  if (size < before + 64)
+    return PyErr_Format(PyExc_ValueError, "workspace has %zu bytes, which is not enough to be aligned to 64", size), -1;
+  head->options.workspace = (char *)head->workspace.buf + before;
+  head->options.workspace_size = size - before;
+  return 0;
+}
+
 int take_head(head *head, PyObject *tuple) {
   static const operand names[NUM_HEAD] = {
       [HIDDEN] = {"hidden", "hidden", NULL},
@@ -120,9 +133,10 @@ int take_head(head *head, PyObject *tuple) {
   memset(head, 0, sizeof *head);
   memcpy(head->in, names, sizeof names);
   head->options = (swiftdpo_fused_options)SWIFTDPO_FUSED_OPTIONS_INIT;
-  PyObject *matrices[6], *labels, *options, *workspace_size, *vocab_start, *gradients;
-  if (!PyArg_ParseTuple(tuple, "OOOOOOOOOOO;head", &matrices[0], &matrices[1], &matrices[2], &matrices[3], &matrices[4],
-                        &matrices[5], &labels, &options, &workspace_size, &vocab_start, &gradients))
+  PyObject *matrices[6], *labels, *options, *workspace_size, *workspace, *vocab_start, *gradients;
+  if (!PyArg_ParseTuple(tuple, "OOOOOOOOOOOO;head", &matrices[0], &matrices[1], &matrices[2], &matrices[3],
+                        &matrices[4], &matrices[5], &labels, &options, &workspace_size, &workspace, &vocab_start,
+                        &gradients))
     return -1;
   if (take_batch(&head->batch, head->in, NULL, labels, options) < 0)
     return -1;
@@ -132,6 +146,8 @@ int take_head(head *head, PyObject *tuple) {
     return -1;
   if (workspace_size != Py_None && take_count(&head->options.workspace_size, workspace_size, "workspace_size") < 0)
     return -1;
+  if (workspace != Py_None && take_workspace(head, workspace) < 0)
+    return -1;
   if (take_count(&head->batch.vocab_start, vocab_start, "vocab_start") < 0)
     return -1;
   return gradients == Py_None ? 0 : take_gradients(head, gradients, matrices[0]);
@@ -139,6 +155,7 @@ int take_head(head *head, PyObject *tuple) {
 
 void release_head(head *head) {
   release_operands(head->in, NUM_HEAD);
+  PyBuffer_Release(&head->workspace);
   Py_CLEAR(head->grad_hidden);
 }
 

@@ -23,14 +23,15 @@ typedef struct head {
   batch batch;
   size_t hidden_size, hidden_stride, ref_hidden_size, ref_hidden_stride;
   swiftdpo_fused_options options;
+  Py_buffer workspace; /* the caller's; without an object if there is none */
   int32_t accumulate;
   PyObject *grad_hidden; /* the object that GRAD_HIDDEN is an array over, to be given back */
 } head;
 
 /**
  * Takes a head from the tuple that the package makes (swiftdpo/fused.py): hidden, weight, bias, ref_hidden, ref_weight,
- * ref_bias, labels, options, workspace_size, vocab_start, and None or (grad_hidden, grad_weight, grad_bias, accumulate),
- * of which each may be an array to be written, True for a new one, or None.
+ * ref_bias, labels, options, workspace_size, workspace, vocab_start, and None or (grad_hidden, grad_weight, grad_bias,
+ * accumulate), of which each may be an array to be written, True for a new one, or None.
  */
 int take_head(head *head, PyObject *tuple);
 

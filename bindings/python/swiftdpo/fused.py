@@ -75,14 +75,28 @@ def _head(
     bias: ArrayLike | None = None,
     reference: tuple[ArrayLike | None, ArrayLike | None, ArrayLike | None] = (None, None, None),
     workspace_size: int | None = None,
+    workspace: Any = None,
     vocab_start: int = 0,
     gradients: tuple[Any, ...] | None = None,
 ) -> tuple[Any, ...]:
     """A head as the extension takes it, once there is a BLAS."""
+    if workspace_size is not None and workspace is not None:
+        raise TypeError("workspace has its size; workspace_size cannot be given beside it")
     prepare()
     if _core.blas_info() is None:
         raise RuntimeError(REMEDY)
-    return (hidden, weight, bias, *reference, labels, options, workspace_size, vocab_start, gradients)
+    return (
+        hidden,
+        weight,
+        bias,
+        *reference,
+        labels,
+        options,
+        workspace_size,
+        workspace,
+        vocab_start,
+        gradients,
+    )
 
 
 def _wanted(grad_hidden: Any, grad_weight: Any, grad_bias: Any, bias: ArrayLike | None) -> tuple[Any, ...]:
@@ -119,6 +133,7 @@ def fused_linear_logps(
     *,
     bias: ArrayLike | None = None,
     workspace_size: int | None = None,
+    workspace: Any = None,
     by_products: bool = False,
     **options: Unpack[LogpsOptions],
 ) -> SequenceLogps:
@@ -137,6 +152,10 @@ def fused_linear_logps(
         -inf masks an entry of the vocabulary.
     workspace_size : int, optional
         Bytes of temporary memory, 64 MiB by default. Results are the same for every size.
+    workspace : writable buffer, optional
+        Temporary memory that the caller keeps from call to call instead, such as
+        ``numpy.empty(64 << 20, numpy.uint8)``; 63 bytes of it may be lost to alignment. Memory that a call
+        takes and gives back has to be made by the system each time.
     by_products : bool
         As for `sequence_logps`, like all further options.
 
@@ -155,7 +174,7 @@ def fused_linear_logps(
     array([-1.3863])
     """
     given = known_options(options)
-    head = _head(hidden, weight, labels, given, bias=bias, workspace_size=workspace_size)
+    head = _head(hidden, weight, labels, given, bias=bias, workspace_size=workspace_size, workspace=workspace)
     return results_of(_core.fused_linear_logps(head, by_products), given)
 
 
@@ -172,13 +191,14 @@ def fused_linear_logps_backward(
     grad_bias: Any = None,
     vocab_start: int = 0,
     workspace_size: int | None = None,
+    workspace: Any = None,
     **options: Unpack[LogpsOptions],
 ) -> FusedGradients:
     """The gradients of a linear head, given d loss / d logps of each sequence.
 
     Parameters
     ----------
-    hidden, weight, labels, bias, workspace_size
+    hidden, weight, labels, bias, workspace_size, workspace
         As given to `fused_linear_logps`, unchanged since.
     grad_logps : (B,) float64 or float32
         d loss / d logps.
@@ -207,6 +227,7 @@ def fused_linear_logps_backward(
         given,
         bias=bias,
         workspace_size=workspace_size,
+        workspace=workspace,
         vocab_start=vocab_start,
         gradients=_wanted(grad_hidden, grad_weight, grad_bias, bias),
     )
@@ -221,6 +242,7 @@ def fused_linear_vocab_shard(
     *,
     bias: ArrayLike | None = None,
     workspace_size: int | None = None,
+    workspace: Any = None,
     **options: Unpack[LogpsOptions],
 ) -> VocabShard:
     """`vocab_shard` of ``hidden @ weight.T + bias``, `weight` and `bias` being the shard's rows.
@@ -230,7 +252,14 @@ def fused_linear_vocab_shard(
     """
     given = known_options(options)
     head = _head(
-        hidden, weight, labels, given, bias=bias, workspace_size=workspace_size, vocab_start=vocab_start
+        hidden,
+        weight,
+        labels,
+        given,
+        bias=bias,
+        workspace_size=workspace_size,
+        workspace=workspace,
+        vocab_start=vocab_start,
     )
     return VocabShard(*_core.fused_linear_vocab_shard(head))
 
@@ -250,6 +279,7 @@ def fused_linear_dpo_loss(
     grad_weight: Any = None,
     grad_bias: Any = None,
     workspace_size: int | None = None,
+    workspace: Any = None,
     **options: Any,
 ) -> FusedDPOLoss:
     """`dpo_loss` of hidden states, with the gradients of the head, in one call.
@@ -258,7 +288,7 @@ def fused_linear_dpo_loss(
 
     Parameters
     ----------
-    hidden, weight, labels, bias, workspace_size
+    hidden, weight, labels, bias, workspace_size, workspace
         As for `fused_linear_logps`, for 2B sequences: all chosen responses, then all rejected ones.
     ref_hidden, ref_weight, ref_bias : optional
         The reference's head over the same labels; its H may differ.
@@ -290,6 +320,7 @@ def fused_linear_dpo_loss(
         bias=bias,
         reference=(ref_hidden, ref_weight, ref_bias),
         workspace_size=workspace_size,
+        workspace=workspace,
         gradients=_wanted(grad_hidden, grad_weight, grad_bias, bias),
     )
     result, logps, ref_logps, gradients = _core.fused_linear_dpo_loss(
@@ -332,13 +363,23 @@ def fused_linear_kto_loss(
     grad_weight: Any = None,
     grad_bias: Any = None,
     workspace_size: int | None = None,
+    workspace: Any = None,
     **options: Any,
 ) -> FusedUnpairedLoss:
     """`kto_loss` of hidden states of B responses, as `fused_linear_dpo_loss` is that of pairs."""
     matrices = (bias, ref_hidden, ref_weight, ref_bias)
     wanted = _wanted(grad_hidden, grad_weight, grad_bias, bias)
     return _unpaired(
-        kto_loss, hidden, weight, labels, desirable, matrices, ref_logps, wanted, workspace_size, options
+        kto_loss,
+        hidden,
+        weight,
+        labels,
+        desirable,
+        matrices,
+        ref_logps,
+        wanted,
+        (workspace_size, workspace),
+        options,
     )
 
 
@@ -357,13 +398,23 @@ def fused_linear_bco_loss(
     grad_weight: Any = None,
     grad_bias: Any = None,
     workspace_size: int | None = None,
+    workspace: Any = None,
     **options: Any,
 ) -> FusedUnpairedLoss:
     """`bco_loss` of hidden states of B responses, as `fused_linear_dpo_loss` is that of pairs."""
     matrices = (bias, ref_hidden, ref_weight, ref_bias)
     wanted = _wanted(grad_hidden, grad_weight, grad_bias, bias)
     return _unpaired(
-        bco_loss, hidden, weight, labels, desirable, matrices, ref_logps, wanted, workspace_size, options
+        bco_loss,
+        hidden,
+        weight,
+        labels,
+        desirable,
+        matrices,
+        ref_logps,
+        wanted,
+        (workspace_size, workspace),
+        options,
     )
 
 
@@ -376,7 +427,7 @@ def _unpaired(
     matrices: tuple[ArrayLike | None, ...],
     ref_logps: ArrayLike | None,
     wanted: tuple[Any, ...],
-    workspace_size: int | None,
+    memory: tuple[int | None, Any],
     options: dict[str, Any],
 ) -> FusedUnpairedLoss:
     logps_options, loss_options = _split(options)
@@ -388,7 +439,8 @@ def _unpaired(
         logps_options,
         bias=bias,
         reference=(reference[0], reference[1], reference[2]),
-        workspace_size=workspace_size,
+        workspace_size=memory[0],
+        workspace=memory[1],
         gradients=wanted,
     )
     given = _bind(function, loss_options, np.zeros(_count(labels, logps_options)), ref_logps, desirable)
@@ -415,6 +467,7 @@ def fused_linear_plackett_luce_loss(
     grad_weight: Any = None,
     grad_bias: Any = None,
     workspace_size: int | None = None,
+    workspace: Any = None,
     **options: Any,
 ) -> FusedPlackettLuceLoss:
     """`plackett_luce_loss` of hidden states, as `fused_linear_dpo_loss` is that of pairs.
@@ -437,6 +490,7 @@ def fused_linear_plackett_luce_loss(
         bias=bias,
         reference=(ref_hidden, ref_weight, ref_bias),
         workspace_size=workspace_size,
+        workspace=workspace,
         gradients=_wanted(grad_hidden, grad_weight, grad_bias, bias),
     )
     arguments = (None if name is None else given[name] for name in _RANKING_ARGUMENTS)

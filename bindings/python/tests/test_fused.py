@@ -214,6 +214,23 @@ def test_single_responses_and_rankings() -> None:
             np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-6 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("before", [0, 1, 63])
+def test_callers_workspace(before: int) -> None:
+    """Wherever it begins, it changes no bits, holds the call's tiles, and is given back."""
+    case = Case(8, 700, 5, 5000)
+    least, _ = swiftdpo.fused_linear_workspace(case.hidden, case.weight, case.labels)
+    expected = swiftdpo.fused_linear_dpo_loss(case.hidden, case.weight, case.labels, bias=case.bias)
+    memory = bytearray(before + least + 63)
+    out = swiftdpo.fused_linear_dpo_loss(
+        case.hidden, case.weight, case.labels, bias=case.bias, workspace=memoryview(memory)[before:]
+    )
+    assert out.loss == expected.loss
+    for found, other in zip(out.gradients, expected.gradients, strict=True):
+        assert found.tobytes() == other.tobytes()
+    assert any(memory) and not any(memory[:before])
+    memory.clear()  # BufferError if anybody still had it
+
+
 def test_workspace_and_threads_change_no_bits() -> None:
     """From one tile to all logits: OpenBLAS gives the same for the same call."""
     case = Case(8, 700, 5, 5000)
@@ -441,6 +458,10 @@ def test_shards_of_the_vocabulary() -> None:
         ({"labels": [0, 1, 2]}, "labels has 1 dimensions"),
         ({"softcap": -1.0}, "softcap"),
         ({"workspace_size": 100}, "workspace_size must be at least"),
+        ({"workspace": bytearray(100)}, "workspace has 100 bytes|workspace_size must be at least"),
+        ({"workspace": bytearray(64), "workspace_size": 64}, "workspace_size cannot be given beside it"),
+        ({"workspace": bytes(1 << 20)}, "workspace must be a contiguous buffer that can be written to"),
+        ({"workspace": 1 << 20}, "workspace must be a contiguous buffer that can be written to"),
     ],
 )
 def test_refusals(change: dict[str, Any], message: str) -> None:
