@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 WARM_MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(1 << 33), "MALLOC_TRIM_THRESHOLD_": str(1 << 34)}
 WARM_UP = 2
 FEWEST_ROUNDS = 3
-SAMPLE = 5e-3  # seconds that one timing takes at the least
+SAMPLE = 20e-3  # seconds that one timing takes at the least, most of them with a clock that has risen
 PAUSE = 20e-3  # seconds for the threads of the one before to fall asleep; OpenMP's spin for a while
 PATIENCE = 300.0  # seconds after which a contestant is given up
 
