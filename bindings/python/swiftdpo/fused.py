@@ -367,19 +367,19 @@ def fused_linear_kto_loss(
     **options: Any,
 ) -> FusedUnpairedLoss:
     """`kto_loss` of hidden states of B responses, as `fused_linear_dpo_loss` is that of pairs."""
-    matrices = (bias, ref_hidden, ref_weight, ref_bias)
-    wanted = _wanted(grad_hidden, grad_weight, grad_bias, bias)
     return _unpaired(
         kto_loss,
         hidden,
         weight,
         labels,
         desirable,
-        matrices,
         ref_logps,
-        wanted,
-        (workspace_size, workspace),
         options,
+        bias=bias,
+        reference=(ref_hidden, ref_weight, ref_bias),
+        workspace_size=workspace_size,
+        workspace=workspace,
+        gradients=_wanted(grad_hidden, grad_weight, grad_bias, bias),
     )
 
 
@@ -402,19 +402,19 @@ def fused_linear_bco_loss(
     **options: Any,
 ) -> FusedUnpairedLoss:
     """`bco_loss` of hidden states of B responses, as `fused_linear_dpo_loss` is that of pairs."""
-    matrices = (bias, ref_hidden, ref_weight, ref_bias)
-    wanted = _wanted(grad_hidden, grad_weight, grad_bias, bias)
     return _unpaired(
         bco_loss,
         hidden,
         weight,
         labels,
         desirable,
-        matrices,
         ref_logps,
-        wanted,
-        (workspace_size, workspace),
         options,
+        bias=bias,
+        reference=(ref_hidden, ref_weight, ref_bias),
+        workspace_size=workspace_size,
+        workspace=workspace,
+        gradients=_wanted(grad_hidden, grad_weight, grad_bias, bias),
     )
 
 
@@ -424,25 +424,12 @@ def _unpaired(
     weight: ArrayLike,
     labels: ArrayLike,
     desirable: ArrayLike,
-    matrices: tuple[ArrayLike | None, ...],
     ref_logps: ArrayLike | None,
-    wanted: tuple[Any, ...],
-    memory: tuple[int | None, Any],
     options: dict[str, Any],
+    **of_head: Any,
 ) -> FusedUnpairedLoss:
     logps_options, loss_options = _split(options)
-    bias, *reference = matrices
-    head = _head(
-        hidden,
-        weight,
-        labels,
-        logps_options,
-        bias=bias,
-        reference=(reference[0], reference[1], reference[2]),
-        workspace_size=memory[0],
-        workspace=memory[1],
-        gradients=wanted,
-    )
+    head = _head(hidden, weight, labels, logps_options, **of_head)
     given = _bind(function, loss_options, np.zeros(_count(labels, logps_options)), ref_logps, desirable)
     result, logps, found, gradients = _core.fused_linear_unpaired_loss(head, *unpaired_arguments(given))
     heads, grad_baseline, metrics = result
