@@ -16,7 +16,10 @@
 OLD_GLIBC(pthread_create);
 OLD_GLIBC(pthread_sigmask);
 
-enum { most_workers = 1023 };
+enum {
+  most_workers = 1023,
+  most_looks = 2000, // before a thread that waits falls asleep: some tens of microseconds
+};
 
 typedef struct pool {
   atomic_int taken;        // 1 while a call has the workers
@@ -79,7 +82,7 @@ static void pause_briefly(void) {
 // Turns are of some milliseconds, and mostly passed by the time that they are waited for.
 void platform_await_turn(const size_t *passed, size_t turn) {
   for (int look = 0; __atomic_load_n(passed, __ATOMIC_ACQUIRE) < turn; look++)
-    if (look < 2000)
+    if (look < most_looks)
       pause_briefly();
     else
       nanosleep(&(struct timespec){0, 50000}, NULL);
@@ -87,7 +90,7 @@ void platform_await_turn(const size_t *passed, size_t turn) {
 
 // A call often follows the last one at once: it is cheaper to look out for it for some microseconds than to sleep.
 static void await_generation(pool *p, unsigned seen) {
-  for (int look = 0; look < 2000 && atomic_load_explicit(&p->generation, memory_order_acquire) == seen; look++)
+  for (int look = 0; look < most_looks && atomic_load_explicit(&p->generation, memory_order_acquire) == seen; look++)
     pause_briefly();
 }
 

@@ -31,13 +31,13 @@ public struct Logistic {
     let e = expOfMargin(-z.magnitude)
     let larger = 1 / (1 + e)
     let margin = ReducedMargin(F64x16(low: z, high: F64x8(repeating: 0)))
-    let sides = LogisticInSingle.Sides(exponential: margin.exponential)
-    let rest = LogisticInSingle(margin, exponential: margin.exponential).rest
+    let single = margin.exponential
+    let sides = LogisticInSingle.Sides(exponential: single)
     let isOutside = .!(z.magnitude .< 80)
     self.init(
       z, larger: larger.selected(isOutside, else: platform_widen_low(sides.larger)),
       smaller: (e * larger).selected(isOutside, else: platform_widen_low(sides.smaller)),
-      rest: log1pOfUnit(e).selected(isOutside, else: platform_widen_low(rest)))
+      rest: log1pOfUnit(e).selected(isOutside, else: platform_widen_low(log1pOfUnit(single))))
   }
 
   /// sigma(|z|), sigma(-|z|) and log1p(e^-|z|), as single precision has them.

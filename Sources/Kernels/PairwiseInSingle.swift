@@ -134,10 +134,16 @@ private func few(_ job: UnsafePointer<PairwiseJob>, _ start: Int, _ count: Int) 
   if ReducedMargin.areInDomain(margin.sizes), let factor = commonFactor(job) {
     let losses = plainLosses(z, logistic)
     storePlain(job, start, count, isWhole: false, losses, logistic.complement, factor)
-    return F64x16(low: losses.low.firstLanes(count), high: losses.high.firstLanes(count &- 8))
+    return losses.firstLanes(count)
   }
   var block = MarginBlock(z: z, margin: margin, exponential: margin.exponential, logistic: logistic)
   return finishMargins(job, start, count, &block)
+}
+
+extension F64x16 {
+  @inline(__always) fileprivate func firstLanes(_ count: Int) -> F64x16 {
+    F64x16(low: low.firstLanes(count), high: high.firstLanes(count &- 8))
+  }
 }
 
 extension FixedOrderSum {
@@ -258,7 +264,7 @@ func fewPairs(
     if let loss {
       var sum = all.low[0]
       if count > 1 {
-        sum = total(sumOf(F64x16(low: all.low.firstLanes(count), high: all.high.firstLanes(count &- 8)), count)).high[0]
+        sum = total(sumOf(all.firstLanes(count), count)).high[0]
       }
       loss.storeBytes(of: sum * scale, as: Double.self)
     }

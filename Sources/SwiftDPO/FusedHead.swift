@@ -171,8 +171,8 @@ struct FusedHead {
     // Of each range of the hidden states' width in each lane: how many tiles are in its sum.
     let turns = (memory + space.turns).assumingMemoryBound(to: Int.self)
     for index in 0..<lanes * ranges { turns[index] = 0 }
-    parallel(shape.count, places: places(rows.count, kept), sideBySide: product.isConcurrent) { index, place in
-      let tile = tile(index, rows.count, kept, place: place)
+    parallel(shape.count, places: places(rows.count, kept), sideBySide: product.isConcurrent) { number, place in
+      let tile = tile(number, rows.count, kept, place: place)
       let columns = tile.columns
       if kept == nil { makeLogits(rows.count, tile) } else if gradients.hidden != nil { widen(tile) }
       forEachRow(rows.count, columns.count) { index in
@@ -202,13 +202,13 @@ struct FusedHead {
       // Last, since the tile before it in the lane is to be in the sum by then.
       for range in 0..<(gradients.hidden == nil ? 0 : ranges) {
         let start = head.width * range / ranges
-        let turn = turns + index % lanes * ranges + range
+        let turn = turns + number % lanes * ranges + range
         var weight = weight(tile)
         weight.start += start * type.stride
-        platform_await_turn(turn, index / lanes)
+        platform_await_turn(turn, number / lanes)
         product(
           rows.count, head.width * (range + 1) / ranges - start, columns.count, type, gradient, weight,
-          beta: index < lanes ? 0 : 1, sums + index % lanes * sizeOfSum + start, head.width)
+          beta: number < lanes ? 0 : 1, sums + number % lanes * sizeOfSum + start, head.width)
         platform_pass_turn(turn)
       }
     }
