@@ -9,6 +9,7 @@
  *
  *     swiftdpo_sequence_logps_*           logits -> log-probabilities of whole responses
  *     swiftdpo_dpo_loss_*                 pairs of responses, one preferred: loss and gradient
+ *     swiftdpo_tdpo_loss_*                the same with the divergence of each token: TDPO
  *     swiftdpo_unpaired_loss_*            single responses, desirable or not: loss and gradient
  *     swiftdpo_plackett_luce_loss_*       ranked lists of responses: loss and gradient
  *     swiftdpo_listwise_loss_*            lists of responses with targets: loss and gradient
@@ -29,7 +30,7 @@
  *                   or the other rows of its batch.
  *
  * CALLS
- *   Each call takes up to four structs by pointer: what you have, what you choose (options; NULL means the defaults),
+ *   Each call takes its structs by pointer: what you have, what you choose (options; NULL means the defaults),
  *   where results go, and who is to blame if it fails (culprit; may be NULL). Results whose pointer is NULL are
  *   skipped, and cost nothing where they can be skipped.
  *   - The caller owns every buffer, and keeps it valid and unchanged during the call. The library keeps no pointer.
@@ -495,6 +496,69 @@ swiftdpo_status swiftdpo_dpo_loss_f32(const swiftdpo_pairs_f32 *pairs, const swi
                                       const swiftdpo_pair_results_f32 *results, swiftdpo_culprit *culprit);
 swiftdpo_status swiftdpo_dpo_loss_f64(const swiftdpo_pairs_f64 *pairs, const swiftdpo_dpo_options *options,
                                       const swiftdpo_pair_results_f64 *results, swiftdpo_culprit *culprit);
+
+/* ------------------------------------------------------------------------------------------------------------------
+ * Pairs with the divergence of each token: TDPO
+ * ------------------------------------------------------------------------------------------------------------------
+ *
+ *   D(y)  = the sum over the steps t of a response of  KL(ref(. | x, y_<t) || pi(. | x, y_<t))
+ *   z     = beta * (a - b) - alpha * beta * (D(y_l) - D(y_w)) - margin
+ *
+ *   loss      = - log sigma(z), or another loss of z
+ *   d/dD(y_l) = - alpha * beta * dL/dz
+ *   d/dD(y_w) =   alpha * beta * dL/dz  for TDPO1, and 0 for TDPO2, which takes D(y_w) as a constant
+ *
+ * Token-level direct preference optimization (Zeng et al. 2024, arXiv:2404.11999): a pair counts as less decided, the
+ * further the policy has moved from the reference on y_l than on y_w. TDPO1 is alpha = 1; TDPO2 chooses alpha, and lets the
+ * chosen response move away freely. KL of a step and its gradient by the logits of pi: swiftdpo_divergence_*, of ref and pi,
+ * with GENERALIZED_KL. The loss has the range of the one without divergences, rewards are without them, and all else is as
+ * above: gradients by the log-probabilities, by beta (with D held), by the margin; accuracy; infinities. alpha = 0 is
+ * swiftdpo_dpo_loss, bit for bit. Losses that are no function of z alone, as f_divergence has them, are refused.
+ */
+
+typedef enum swiftdpo_tdpo_loss_type {
+  SWIFTDPO_TDPO2 = 0, /**< Any alpha, and no gradient by D(y_w). */
+  SWIFTDPO_TDPO1 = 1  /**< alpha = 1, and a gradient by both divergences. */
+} swiftdpo_tdpo_loss_type;
+
+/** The divergences of a batch's responses, how they enter the loss, and where the gradients by them go. */
+typedef struct swiftdpo_tdpo_f32 {
+  size_t struct_size;       /**< sizeof(swiftdpo_tdpo_f32) */
+  const float *chosen_kl;   /**< D(y_w) of each pair, in nats: finite, and, being an estimate, perhaps below 0. */
+  const float *rejected_kl; /**< D(y_l). Both are required. */
+  double alpha;             /**< Of TDPO2: finite, >= 0. Default 0.5. */
+  swiftdpo_tdpo_loss_type loss_type; /**< Default SWIFTDPO_TDPO2. */
+  int32_t reserved;                  /**< 0 */
+  float *grad_chosen_kl;             /**< d loss / d D(y_w); 0 for TDPO2. May be NULL, as the next two. */
+  float *grad_rejected_kl;           /**< d loss / d D(y_l) */
+  float *kl_margins;                 /**< alpha * beta * (D(y_l) - D(y_w)) */
+} swiftdpo_tdpo_f32;
+
+/** As swiftdpo_tdpo_f32, in double. */
+typedef struct swiftdpo_tdpo_f64 {
+  size_t struct_size;
+  const double *chosen_kl;
+  const double *rejected_kl;
+  double alpha;
+  swiftdpo_tdpo_loss_type loss_type;
+  int32_t reserved;
+  double *grad_chosen_kl;
+  double *grad_rejected_kl;
+  double *kl_margins;
+} swiftdpo_tdpo_f64;
+
+#define SWIFTDPO_TDPO_F32_INIT {sizeof(swiftdpo_tdpo_f32), NULL, NULL, 0.5, SWIFTDPO_TDPO2, 0, NULL, NULL, NULL}
+#define SWIFTDPO_TDPO_F64_INIT {sizeof(swiftdpo_tdpo_f64), NULL, NULL, 0.5, SWIFTDPO_TDPO2, 0, NULL, NULL, NULL}
+void swiftdpo_tdpo_f32_init(swiftdpo_tdpo_f32 *tdpo);
+void swiftdpo_tdpo_f64_init(swiftdpo_tdpo_f64 *tdpo);
+
+/** Loss of a batch of pairs with their divergences, and its gradient. Neither allocates nor keeps anything. */
+swiftdpo_status swiftdpo_tdpo_loss_f32(const swiftdpo_pairs_f32 *pairs, const swiftdpo_tdpo_f32 *tdpo,
+                                       const swiftdpo_dpo_options *options, const swiftdpo_pair_results_f32 *results,
+                                       swiftdpo_culprit *culprit);
+swiftdpo_status swiftdpo_tdpo_loss_f64(const swiftdpo_pairs_f64 *pairs, const swiftdpo_tdpo_f64 *tdpo,
+                                       const swiftdpo_dpo_options *options, const swiftdpo_pair_results_f64 *results,
+                                       swiftdpo_culprit *culprit);
 
 /* ------------------------------------------------------------------------------------------------------------------
  * Single responses: KTO and BCO

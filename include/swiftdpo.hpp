@@ -125,7 +125,10 @@ template <class T> struct c;
   static constexpr divergence_results no_divergence_results = SWIFTDPO_DIVERGENCE_RESULTS_##SUFFIX##_INIT; \
   static constexpr responses no_responses = SWIFTDPO_RESPONSES_##SUFFIX##_INIT; \
   static constexpr policy_results no_policy_results = SWIFTDPO_POLICY_RESULTS_##SUFFIX##_INIT; \
+  using tdpo = swiftdpo_tdpo_##suffix; \
+  static constexpr tdpo no_tdpo = SWIFTDPO_TDPO_##SUFFIX##_INIT; \
   static constexpr auto dpo_loss = swiftdpo_dpo_loss_##suffix; \
+  static constexpr auto tdpo_loss = swiftdpo_tdpo_loss_##suffix; \
   static constexpr auto plackett_luce_loss = swiftdpo_plackett_luce_loss_##suffix; \
   static constexpr auto unpaired_loss = swiftdpo_unpaired_loss_##suffix; \
   static constexpr auto kto_baseline_add = swiftdpo_kto_baseline_add_##suffix; \
@@ -211,19 +214,21 @@ template <real T> struct pair_results {
   swiftdpo_pair_metrics *metrics = nullptr;
 };
 
-/// The reduced loss. Its gradient and the rest go where `results` says.
-template <real T>
-[[gnu::always_inline]] inline double dpo_loss(const pairs<T> &pairs, const dpo_options &options = {},
-                                              const pair_results<T> &results = {}) {
+namespace detail {
+
+/// The loss that `call` gives of pairs, options, results and culprit in C.
+template <real T, class Call>
+[[gnu::always_inline]] inline double pair_loss(const pairs<T> &pairs, const dpo_options &options,
+                                               const pair_results<T> &results, const Call &call) {
   const auto count = pairs.policy_chosen_logps.size();
-  auto in = detail::c<T>::no_pairs;
+  auto in = c<T>::no_pairs;
   in.count = count;
 #define SWIFTDPO_HPP_GIVE(to, from, field, count) (to).field = detail::elements((from).field, (count), #field)
   // An empty batch is legal, and its arrays have no elements to be missed: the library wants a pointer even so.
   static constexpr T nothing{};
   in.policy_chosen_logps = count == 0 ? &nothing : pairs.policy_chosen_logps.data();
   if (pairs.policy_rejected_logps.size() != count)
-    detail::refuse_length("policy_rejected_logps", pairs.policy_rejected_logps.size(), count);
+    refuse_length("policy_rejected_logps", pairs.policy_rejected_logps.size(), count);
   in.policy_rejected_logps = count == 0 ? &nothing : pairs.policy_rejected_logps.data();
   SWIFTDPO_HPP_GIVE(in, pairs, ref_chosen_logps, count);
   SWIFTDPO_HPP_GIVE(in, pairs, ref_rejected_logps, count);
@@ -256,7 +261,7 @@ template <real T>
   chosen.alphapo_alpha = options.alphapo_alpha;
 
   double loss;
-  auto out = detail::c<T>::no_pair_results;
+  auto out = c<T>::no_pair_results;
   out.loss = &loss;
   SWIFTDPO_HPP_GIVE(out, results, losses, count);
   SWIFTDPO_HPP_GIVE(out, results, grad_policy_chosen_logps, count);
@@ -274,9 +279,43 @@ template <real T>
   out.metrics = results.metrics;
 
   swiftdpo_culprit culprit;
-  if (const auto status = detail::c<T>::dpo_loss(&in, &chosen, &out, &culprit); status != SWIFTDPO_OK)
-    detail::refuse(status, culprit);
+  if (const auto status = call(&in, &chosen, &out, &culprit); status != SWIFTDPO_OK)
+    refuse(status, culprit);
   return loss;
+}
+
+} // namespace detail
+
+/// The reduced loss. Its gradient and the rest go where `results` says.
+template <real T>
+[[gnu::always_inline]] inline double dpo_loss(const pairs<T> &pairs, const dpo_options &options = {},
+                                              const pair_results<T> &results = {}) {
+  return detail::pair_loss(pairs, options, results, detail::c<T>::dpo_loss);
+}
+
+template <real T> struct tdpo {
+  std::span<const T> chosen_kl = {}, rejected_kl = {};
+  double alpha = 0.5;
+  swiftdpo_tdpo_loss_type loss_type = SWIFTDPO_TDPO2;
+  std::span<T> grad_chosen_kl = {}, grad_rejected_kl = {}, kl_margins = {};
+};
+
+/// The reduced loss of pairs with the divergence of each token. Gradients and the rest go where `tdpo` and `results` say.
+template <real T>
+inline double tdpo_loss(const pairs<T> &pairs, const tdpo<T> &tdpo, const dpo_options &options = {},
+                        const pair_results<T> &results = {}) {
+  const auto count = pairs.policy_chosen_logps.size();
+  auto terms = detail::c<T>::no_tdpo;
+  terms.chosen_kl = detail::required(tdpo.chosen_kl, count, "chosen_kl");
+  terms.rejected_kl = detail::required(tdpo.rejected_kl, count, "rejected_kl");
+  terms.alpha = tdpo.alpha;
+  terms.loss_type = tdpo.loss_type;
+  SWIFTDPO_HPP_GIVE(terms, tdpo, grad_chosen_kl, count);
+  SWIFTDPO_HPP_GIVE(terms, tdpo, grad_rejected_kl, count);
+  SWIFTDPO_HPP_GIVE(terms, tdpo, kl_margins, count);
+  return detail::pair_loss(pairs, options, results, [&](auto *in, auto *chosen, auto *out, auto *culprit) {
+    return detail::c<T>::tdpo_loss(in, &terms, chosen, out, culprit);
+  });
 }
 
 // ------------------------------------------------------------------------------------------------------ Rankings

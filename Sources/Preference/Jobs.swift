@@ -23,6 +23,26 @@ public struct LossTerm {
   }
 }
 
+/// What TDPO adds to a batch of pairs: D of each response, the sum over its steps of KL(reference || policy), and where
+/// the gradients by it go.
+public struct TokenDivergences {
+  public var chosen: UnsafeRawPointer
+  public var rejected: UnsafeRawPointer
+  public var alpha: Double
+  /// TDPO2: D of the chosen response is a constant.
+  public var holdsChosen: Bool
+  public var gradChosen: UnsafeMutableRawPointer?
+  public var gradRejected: UnsafeMutableRawPointer?
+  public var margins: UnsafeMutableRawPointer?
+
+  @inlinable public init(chosen: UnsafeRawPointer, rejected: UnsafeRawPointer, alpha: Double, holdsChosen: Bool) {
+    self.chosen = chosen
+    self.rejected = rejected
+    self.alpha = alpha
+    self.holdsChosen = holdsChosen
+  }
+}
+
 /// A batch of preference pairs. Optional arrays stand in for the scalar beside them.
 public struct PairwiseJob {
   public var type: ElementType
@@ -58,6 +78,7 @@ public struct PairwiseJob {
   public var terms: UnsafePointer<LossTerm>!
   public var termCount: Int
   public var parameters: LossParameters
+  public var divergences: UnsafePointer<TokenDivergences>?
   /// Optimal transport, aot: for each pair, the one whose reference margin has the rank of its policy margin, and the
   /// other way round. aot_unpaired: the one whose rejected response has the rank of its chosen one, and back.
   public var referencePartners: UnsafePointer<Int>?

@@ -28,11 +28,14 @@ private func answerDPO(
   return answer(culprit) { () throws(Fault) in try dpoLoss(type, pairs, options, results) }
 }
 
-/// - Parameter head: the buffers of a fused head that asks whether its loss would be refused: results are left alone.
+/// - Parameters:
+///   - tdpo: divergences that enter the margin.
+///   - head: the buffers of a fused head that asks whether its loss would be refused: results are left alone.
 @_optimize(speed)
 func dpoLoss(
   _ type: ElementType, _ pairs: UnsafePointer<swiftdpo_pairs_f64>?, _ options: UnsafePointer<swiftdpo_dpo_options>?,
-  _ results: UnsafePointer<swiftdpo_pair_results_f64>?, inTheWayOf head: UnsafePointer<Ledger>? = nil
+  _ results: UnsafePointer<swiftdpo_pair_results_f64>?, tdpo: UnsafePointer<swiftdpo_tdpo_f64>? = nil,
+  inTheWayOf head: UnsafePointer<Ledger>? = nil
 ) throws(Fault) {
   let pairs = try read(pairs, "pairs")
   let options = try readOptional(options, "options")
@@ -86,8 +89,8 @@ func dpoLoss(
       withUnsafePointer(to: results) { Mixture.isNeeded(pairs, options, $0) }
     }
   }
-  if isMixture {
-    try mixtureLoss(pairs, options, results, &job, &ledger, loss, refuseNonfinite, checksOnly: head != nil)
+  if isMixture || tdpo != nil {
+    try mixtureLoss(pairs, options, results, tdpo, &job, &ledger, loss, refuseNonfinite, checksOnly: head != nil)
   } else {
     try withUnsafePointer(to: options) { (options) throws(Fault) in try checkParameters(options) }
     try checkArrays(&job, refuseNonfinite)
@@ -102,10 +105,10 @@ func dpoLoss(
 @inline(never)
 private func mixtureLoss(
   _ pairs: swiftdpo_pairs_f64, _ options: swiftdpo_dpo_options, _ results: swiftdpo_pair_results_f64,
-  _ job: inout PairwiseJob, _ ledger: inout Ledger, _ loss: UnsafeMutablePointer<Double>?, _ refuseNonfinite: Bool,
-  checksOnly: Bool
+  _ tdpo: UnsafePointer<swiftdpo_tdpo_f64>?, _ job: inout PairwiseJob, _ ledger: inout Ledger,
+  _ loss: UnsafeMutablePointer<Double>?, _ refuseNonfinite: Bool, checksOnly: Bool
 ) throws(Fault) {
-  let mixture = try Mixture(pairs, options, results, &job, &ledger)
+  let mixture = try Mixture(pairs, options, results, tdpo, &job, &ledger)
   defer { mixture.free() }
   try checkArrays(&job, refuseNonfinite)
   if checksOnly { return }
@@ -118,7 +121,11 @@ private func mixtureLoss(
   var sums = PairwiseSums()
   withUnsafePointer(to: mixture.terms) { terms in
     job.terms = UnsafeRawPointer(terms).assumingMemoryBound(to: LossTerm.self)
-    kernels.pairwiseMixture(&job, 0..<job.count, &sums)
+    guard var divergences = mixture.divergences else { return kernels.pairwiseMixture(&job, 0..<job.count, &sums) }
+    withUnsafePointer(to: &divergences) { divergences in
+      job.divergences = divergences
+      kernels.pairwiseMixture(&job, 0..<job.count, &sums)
+    }
   }
   loss?.pointee = reduced(sums.loss, job.scale)
   mixture.gradTieStrength?.pointee = reduced(sums.gradTieStrength, 1)

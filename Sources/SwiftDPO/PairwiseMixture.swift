@@ -10,15 +10,17 @@ struct Mixture {
   var terms = InlineArray<16, LossTerm>(repeating: LossTerm(.sigmoid, weight: 1))
   var gradTieStrength: UnsafeMutablePointer<Double>?
   var metrics: UnsafeMutablePointer<swiftdpo_pair_metrics>?
+  var divergences: TokenDivergences?
   private var transport: OptimalTransport?
 
   init(
     _ pairs: swiftdpo_pairs_f64, _ options: swiftdpo_dpo_options, _ results: swiftdpo_pair_results_f64,
-    _ job: inout PairwiseJob, _ ledger: inout Ledger
+    _ tdpo: UnsafePointer<swiftdpo_tdpo_f64>?, _ job: inout PairwiseJob, _ ledger: inout Ledger
   ) throws(Fault) {
     let type = job.type
     let count = job.count
     var needs = Needs()
+    needs.marginAlone = tdpo != nil
     job.termCount = try takeTerms(options, &terms, &needs, &ledger)
     try takeParameters(options, &job, needs)
 
@@ -33,6 +35,7 @@ struct Mixture {
     let sftLengths = try lengths(pairs.sft_lengths, count, job.sftLogps != nil, "sft_lengths", &ledger)
     if needs.sft { try takeShare(job.sftLogps == nil ? job.chosenLengths : sftLengths, &job) }
     if needs.strictLabels { try checkStrictLabels(options, job) }
+    if let tdpo { divergences = try takeDivergences(read(tdpo, "tdpo"), job, &ledger) }
     if needs.noReference {
       try require(job.refChosen == nil, SWIFTDPO_ERROR_REFERENCE, "ref_chosen_logps")
     }
@@ -53,7 +56,7 @@ struct Mixture {
     let more =
       job.gradRefChosen != nil || job.gradRefRejected != nil || job.gradSFT != nil || job.gradBetas != nil
       || job.gradMargins != nil || job.curvatures != nil || gradTieStrength != nil || metrics != nil
-    isSigmoidAlone = needs.sigmoidAlone && !more && job.margin == 0
+    isSigmoidAlone = needs.sigmoidAlone && !more && job.margin == 0 && tdpo == nil
     if needs.aot || needs.aotUnpaired {
       transport = try OptimalTransport(count, paired: needs.aot, unpaired: needs.aotUnpaired)
     }
@@ -81,6 +84,8 @@ struct Mixture {
 /// What the losses of a mixture ask for.
 private struct Needs {
   var sigmoidAlone = false
+  /// Asked of them: losses of z and nothing else.
+  var marginAlone = false
   var lengths = false
   var rewardGaps = false
   var sft = false
@@ -163,6 +168,7 @@ private func term(
   try require(
     takesDivergence || options.f_divergence == SWIFTDPO_REVERSE_KL, SWIFTDPO_ERROR_F_DIVERGENCE, "loss_types", at: index
   )
+  try require(takesDivergence || !needs.marginAlone, SWIFTDPO_ERROR_CHOICE_OF_INPUT, "loss_types", at: index)
   if takesDivergence {
     switch options.f_divergence {
     case SWIFTDPO_FORWARD_KL:

@@ -27,6 +27,8 @@ void test_abi(void) {
   CHECK_INIT(swiftdpo_pair_metrics, SWIFTDPO_PAIR_METRICS_INIT, 16);
   CHECK_INIT(swiftdpo_pair_results_f32, SWIFTDPO_PAIR_RESULTS_F32_INIT, 16);
   CHECK_INIT(swiftdpo_pair_results_f64, SWIFTDPO_PAIR_RESULTS_F64_INIT, 16);
+  CHECK_INIT(swiftdpo_tdpo_f32, SWIFTDPO_TDPO_F32_INIT, 8);
+  CHECK_INIT(swiftdpo_tdpo_f64, SWIFTDPO_TDPO_F64_INIT, 8);
   CHECK_INIT(swiftdpo_unpaired_f32, SWIFTDPO_UNPAIRED_F32_INIT, 7);
   CHECK_INIT(swiftdpo_unpaired_f64, SWIFTDPO_UNPAIRED_F64_INIT, 7);
   CHECK_INIT(swiftdpo_unpaired_options, SWIFTDPO_UNPAIRED_OPTIONS_INIT, 7);

@@ -121,6 +121,38 @@ static void rankings(void) {
   }
 }
 
+/** Pairs with their divergences: DPO's loss, with IPO's behind it. */
+static void tdpo(void) {
+  static float kl_f32[2][PAIRS], out_f32[7][PAIRS];
+  static double kl_f64[2][PAIRS], out_f64[7][PAIRS];
+  for (int i = 0; i < PAIRS; i++)
+    for (int k = 0; k < 2; k++)
+      kl_f32[k][i] = (float)(kl_f64[k][i] = 0.125 * fabs(f64[k][i]));
+  static const swiftdpo_loss_type losses[] = {SWIFTDPO_LOSS_SIGMOID, SWIFTDPO_LOSS_IPO};
+  double loss = 0;
+#define DEFINE_TDPO(type, PAIRS_INIT, TDPO_INIT, RESULTS_INIT, which, number) \
+  do { \
+    swiftdpo_dpo_options options = SWIFTDPO_DPO_OPTIONS_INIT; \
+    options.loss_types = losses, options.num_losses = (number); \
+    swiftdpo_pairs_##type p = PAIRS_INIT; \
+    p.count = PAIRS, p.policy_chosen_logps = (type)[0], p.policy_rejected_logps = (type)[1]; \
+    p.ref_chosen_logps = (type)[2], p.ref_rejected_logps = (type)[3]; \
+    swiftdpo_tdpo_##type t = TDPO_INIT; \
+    t.chosen_kl = kl_##type[0], t.rejected_kl = kl_##type[1], t.alpha = 0.375, t.loss_type = (which); \
+    t.grad_chosen_kl = out_##type[0], t.grad_rejected_kl = out_##type[1], t.kl_margins = out_##type[2]; \
+    swiftdpo_pair_results_##type r = RESULTS_INIT; \
+    r.loss = &loss, r.losses = out_##type[3], r.grad_policy_chosen_logps = out_##type[4]; \
+    r.grad_betas = out_##type[5], r.gradient_weights = out_##type[6]; \
+    begin(); \
+    const swiftdpo_status status = swiftdpo_tdpo_loss_##type(&p, &t, &options, &r, NULL); \
+    mix(&loss, sizeof loss), mix(out_##type, sizeof out_##type); \
+    end("tdpo_loss_" #type, status); \
+  } while (0)
+  DEFINE_TDPO(f32, SWIFTDPO_PAIRS_F32_INIT, SWIFTDPO_TDPO_F32_INIT, SWIFTDPO_PAIR_RESULTS_F32_INIT, SWIFTDPO_TDPO2, 1);
+  DEFINE_TDPO(f64, SWIFTDPO_PAIRS_F64_INIT, SWIFTDPO_TDPO_F64_INIT, SWIFTDPO_PAIR_RESULTS_F64_INIT, SWIFTDPO_TDPO1, 2);
+#undef DEFINE_TDPO
+}
+
 /** Every loss over pairs in two mixtures, with every parameter and result. */
 static void mixtures(void) {
   static float in_f32[4][PAIRS], out_f32[13][PAIRS];
@@ -344,6 +376,7 @@ int main(void) {
   run_f16("sequence_logps_f16", &plain);
   run_f16("sequence_logps_f16_capped", &capped);
   mixtures();
+  tdpo();
   unpaired();
   return 0;
 }

@@ -114,6 +114,8 @@ void test_rankings_bad_input_f64(void);
 void test_shards(void);
 void test_rankings_half(void);
 void test_tokens_bad_input(void);
+void test_tdpo_f32(void);
+void test_tdpo_f64(void);
 void test_unpaired_bad_input_f32(void);
 void test_unpaired_bad_input_f64(void);
 

@@ -41,6 +41,8 @@ int main(int argc, char **argv) {
   test_fused();
   test_fused_forms();
   test_tokens_bad_input();
+  test_tdpo_f32();
+  test_tdpo_f64();
   test_unpaired_bad_input_f32();
   test_unpaired_bad_input_f64();
   swiftdpo_build build = SWIFTDPO_BUILD_INIT;

@@ -193,6 +193,24 @@ template <class T> void test_shards() {
                 swiftdpo::vocab_shard_merge(left, {numbers[3], std::span(numbers[4]).first(2), numbers[5]}));
 }
 
+void test_tdpo() {
+  std::array<double, 1> by_chosen{}, by_rejected{}, margins{};
+  const std::array kl{0.25, 0.75}, pair{-10.0, -11.0};
+  const auto chosen = std::span(pair).first(1), rejected = std::span(pair).last(1);
+  const swiftdpo::tdpo<double> tdpo{.chosen_kl = std::span(kl).first(1),
+                                    .rejected_kl = std::span(kl).last(1),
+                                    .alpha = 0.5,
+                                    .grad_chosen_kl = by_chosen,
+                                    .grad_rejected_kl = by_rejected,
+                                    .kl_margins = margins};
+  const double loss = swiftdpo::tdpo_loss<double>({.policy_chosen_logps = chosen, .policy_rejected_logps = rejected},
+                                                  tdpo, {.beta = 2});
+  CHECK(near(loss, std::log1p(std::exp(-1.5))) && margins[0] == 0.5 && by_chosen[0] == 0);
+  CHECK(near(by_rejected[0], 1 / (1 + std::exp(1.5))));
+  CHECK_REFUSED(COUNT, "chosen_kl", 0,
+                swiftdpo::tdpo_loss<double>({.policy_chosen_logps = chosen, .policy_rejected_logps = rejected}, {}));
+}
+
 void test_tokens_and_library() {
   const std::array logps{-1.0, -2.0, -3.0, 0.0}, reference{-1.5, -0.5, -3.0, 0.0};
   const std::array<std::int64_t, 2> tokens{2, 1};
@@ -223,6 +241,7 @@ int main() {
     test_samples();
     test_shards<float>();
     test_shards<double>();
+    test_tdpo();
     test_tokens_and_library();
   } catch (const std::exception &unexpected) {
     std::printf("thrown: %s\n", unexpected.what());

@@ -10,6 +10,8 @@
 #define FUNCTIONS(X) \
   X(pairs, dpo_loss_f32) \
   X(pairs, dpo_loss_f64) \
+  X(pairs, tdpo_loss_f32) \
+  X(pairs, tdpo_loss_f64) \
   X(unpaired, bco_delta_add_f32) \
   X(unpaired, bco_delta_add_f64) \
   X(unpaired, humanline_clamp) \
@@ -144,6 +146,8 @@
   X(responses_f32) \
   X(responses_f64) \
   X(shard_statistics) \
+  X(tdpo_f32) \
+  X(tdpo_f64) \
   X(token_model) \
   X(unpaired_f32) \
   X(unpaired_f64) \

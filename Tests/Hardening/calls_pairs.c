@@ -18,8 +18,9 @@ static bool takes_divergence(swiftdpo_loss_type loss) {
   }
 }
 
-/** Up to 16 losses. Returns whether one of them goes without a reference. `has_powers`: some may overflow and cancel. */
-static bool add_losses(call *c, swiftdpo_dpo_options *options, bool *needs_data, bool *has_powers) {
+/** Up to 16 losses, `of_margin`: of z alone. Returns whether one of them goes without a reference. `has_powers`: some may
+ * overflow and cancel. */
+static bool add_losses(call *c, swiftdpo_dpo_options *options, bool of_margin, bool *needs_data, bool *has_powers) {
   *needs_data = *has_powers = false;
   if (leave_out(c))
     return false;
@@ -29,6 +30,8 @@ static bool add_losses(call *c, swiftdpo_dpo_options *options, bool *needs_data,
   options->num_losses = 1 + pick(c, pick(c, 4) == 0 ? 16 : 3);
   for (size_t i = 0; i < options->num_losses; i++) {
     losses[i] = choice(c, SWIFTDPO_LOSS_SLIC + 1);
+    if (of_margin && !takes_divergence((swiftdpo_loss_type)losses[i]) && !fault(c))
+      losses[i] = SWIFTDPO_LOSS_SIGMOID;
     const swiftdpo_loss_type loss = (swiftdpo_loss_type)losses[i];
     *has_powers |= c->wild || loss == SWIFTDPO_LOSS_ALPHAPO || loss == SWIFTDPO_LOSS_DISCOPOP;
     no_reference |= loss == SWIFTDPO_LOSS_ODDS_RATIO;
@@ -45,7 +48,20 @@ static bool add_losses(call *c, swiftdpo_dpo_options *options, bool *needs_data,
   return no_reference;
 }
 
-void TYPED(dpo_loss)(call *c) {
+/** The divergences of TDPO. */
+static const LAID_OUT(swiftdpo_tdpo) * divergences(call *c, size_t n) {
+  LAID_OUT(swiftdpo_tdpo) *tdpo = STRUCT(c, LAID_OUT(swiftdpo_tdpo), INIT(TDPO));
+  tdpo->chosen_kl = numbers(c, ELEMENT, n, REAL);
+  tdpo->rejected_kl = numbers(c, ELEMENT, n, REAL);
+  tdpo->alpha = number(c, NONNEGATIVE);
+  tdpo->loss_type = (swiftdpo_tdpo_loss_type)choice(c, 2);
+  tdpo->grad_chosen_kl = maybe_result(c, ELEMENT, n);
+  tdpo->grad_rejected_kl = maybe_result(c, ELEMENT, n);
+  tdpo->kl_margins = maybe_result(c, ELEMENT, n);
+  return tdpo;
+}
+
+static void pair_loss(call *c, bool is_tdpo) {
   LAID_OUT(swiftdpo_pairs) *pairs = STRUCT(c, LAID_OUT(swiftdpo_pairs), INIT(PAIRS));
   swiftdpo_dpo_options *options = STRUCT(c, swiftdpo_dpo_options, SWIFTDPO_DPO_OPTIONS_INIT);
   LAID_OUT(swiftdpo_pair_results) *results = STRUCT(c, LAID_OUT(swiftdpo_pair_results), INIT(PAIR_RESULTS));
@@ -56,7 +72,7 @@ void TYPED(dpo_loss)(call *c) {
   const bool nothing = c->nothing;
   c->nothing |= plain;
   bool is_mixture, has_powers;
-  const bool no_reference = add_losses(c, options, &is_mixture, &has_powers);
+  const bool no_reference = add_losses(c, options, is_tdpo, &is_mixture, &has_powers);
   options->beta = number(c, POSITIVE);
   options->label_smoothing = is_mixture || pick(c, 2) ? 0.45 * number(c, INNER_UNIT) : 0;
   options->reduction = (swiftdpo_reduction)choice(c, 3);
@@ -116,5 +132,14 @@ void TYPED(dpo_loss)(call *c) {
   }
   c->promises_no_nan = !has_powers;
   const swiftdpo_dpo_options *given = !is_mixture && seldom(c, 4) ? NULL : options;
-  CALL(c, TYPED(swiftdpo_dpo_loss)(pairs, given, results, &c->culprit));
+  if (is_tdpo) {
+    const LAID_OUT(swiftdpo_tdpo) *tdpo = divergences(c, n);
+    CALL(c, TYPED(swiftdpo_tdpo_loss)(pairs, tdpo, given, results, &c->culprit));
+  } else {
+    CALL(c, TYPED(swiftdpo_dpo_loss)(pairs, given, results, &c->culprit));
+  }
 }
+
+void TYPED(dpo_loss)(call *c) { pair_loss(c, false); }
+
+void TYPED(tdpo_loss)(call *c) { pair_loss(c, true); }

@@ -14,7 +14,7 @@ func pairwiseMixture(
 }
 
 /// Where eight consecutive pairs find what belongs to them: in their own place, or at their partners'.
-private struct Places {
+struct Places {
   var start: Int
   var count: Int
   var policyChosen: UnsafePointer<Int>?
@@ -94,7 +94,7 @@ private struct TermResult {
 }
 
 @inline(never)
-private func load(
+func load(
   _ type: ElementType, _ array: UnsafeRawPointer?, _ places: Places, _ partners: UnsafePointer<Int>?,
   otherwise: Double
 ) -> F64x8 {
@@ -179,13 +179,18 @@ private func evaluate(_ job: UnsafePointer<PairwiseJob>, _ term: LossTerm, _ pla
     q = F64x8(repeating: 0)
   }
 
-  let scores = PairScores(
+  var scores = PairScores(
     term, chosen: chosen, rejected: rejected, tokens: tokens(job.pointee.chosenLengths, places, places.policyChosen),
     tokens(job.pointee.rejectedLengths, places, places.policyRejected))
   // Odds ratios are compared as they are.
   let factor = term.loss == .oddsRatio ? F64x8(repeating: 1) : beta
   let single = type == .f32 && term.loss == .sigmoid
-  let z = reward(term, scores, chosen, rejected, factor, less: hasMargin, margin, single: single)
+  var z = reward(term, scores, chosen, rejected, factor, less: hasMargin, margin, single: single)
+  if let divergences = job.pointee.divergences {
+    let lead = divergenceLead(divergences, type, places)
+    z = lessened(z, by: lead.reward(beta: factor))
+    scores.quarterDifference = lessened(scores.quarterDifference, by: lead)
+  }
   let u = reward(scores.chosen.quarter, factor, less: hasMargin, 0.5 * margin)
   let v = reward(scores.rejected.quarter, factor, less: hasMargin, -0.5 * margin)
   let gap = load(type, job.pointee.rewardGaps, places, own, otherwise: 0)
@@ -290,6 +295,13 @@ private func block(
   add(total.tieStrength, &sums.pointee.gradTieStrength)
   store(byRefChosen, job.pointee.gradRefChosen)
   store(byRefRejected, job.pointee.gradRefRejected)
+  if let divergences = job.pointee.divergences {
+    let beta = load(type, job.pointee.betas, own, nil, otherwise: job.pointee.beta)
+    let gradient = total.margin.weighted(by: beta * divergences.pointee.alpha)
+    store(gradient, divergences.pointee.gradRejected)
+    store(divergences.pointee.holdsChosen ? zero : -gradient, divergences.pointee.gradChosen)
+    store(divergenceLead(divergences, type, own).reward(beta: beta).high, divergences.pointee.margins)
+  }
   rewards(job, own, total.complement, sums)
 }
 
