@@ -35,6 +35,7 @@ static PyObject *core_set_num_threads(PyObject *Py_UNUSED(module), PyObject *obj
 static PyMethodDef methods[] = {
     FAST(dpo_loss, "($module, policy_chosen_logps, policy_rejected_logps, ref_chosen_logps, ref_rejected_logps, beta, "
                    "margin, weights, soft_labels, label_smoothing, reduction, nonfinite, mixture, /)"),
+    FAST(tdpo_loss, "($module, tdpo, /, *dpo_loss)"),
     FAST(tensors_dpo_loss,
          "($module, policy_chosen_logps, policy_rejected_logps, ref_chosen_logps, ref_rejected_logps, "
          "beta, label_smoothing, reduction, nonfinite, apply, result_type, /)"),

@@ -177,6 +177,7 @@ static inline void regain_gil(PyThreadState *released) {
 /* -- The calls ------------------------------------------------------------------------------------------------------ */
 
 PyObject *core_dpo_loss(PyObject *module, PyObject *const *args, Py_ssize_t nargs);         /* pairs.c */
+PyObject *core_tdpo_loss(PyObject *module, PyObject *const *args, Py_ssize_t nargs);        /* pairs.c */
 PyObject *core_tensors_dpo_loss(PyObject *module, PyObject *const *args, Py_ssize_t nargs); /* tensors.c */
 PyObject *core_tensors_scaled(PyObject *module, PyObject *const *args, Py_ssize_t nargs);
 PyObject *core_unpaired_loss(PyObject *module, PyObject *const *args, Py_ssize_t nargs); /* unpaired.c */

@@ -1,4 +1,4 @@
-/* swiftdpo_dpo_loss_*: pairs of responses, one preferred. */
+/* swiftdpo_dpo_loss_* and swiftdpo_tdpo_loss_*: pairs of responses, one preferred. */
 #include "core.h"
 
 /* Floating-point arrays come first, in the order of the function's arguments. */
@@ -14,6 +14,8 @@ enum {
   NUM_COMMON_INPUTS,
   REWARD_GAPS = NUM_COMMON_INPUTS,
   SFT_LOGPS,
+  CHOSEN_KL,
+  REJECTED_KL,
   NUM_FLOATS,
   CHOSEN_LENGTHS = NUM_FLOATS,
   REJECTED_LENGTHS,
@@ -35,6 +37,10 @@ enum {
   GRAD_MARGIN,
   GRAD_SFT,
   CURVATURES,
+  NUM_DPO_OUTPUTS,
+  GRAD_CHOSEN_KL = NUM_DPO_OUTPUTS,
+  GRAD_REJECTED_KL,
+  KL_MARGINS,
   NUM_ALL_OUTPUTS
 };
 
@@ -45,6 +51,9 @@ typedef struct {
   double loss_weights[16];
   int more;                /* whether all results are wanted */
   const fused_call *fused; /* what makes the policy's log-probabilities; NULL: they are given */
+  PyObject *tdpo;          /* TDPO's arguments, a tuple; NULL: DPO */
+  double tdpo_alpha;
+  swiftdpo_tdpo_loss_type tdpo_loss_type;
 } choices;
 
 /** Results that are no arrays. */
@@ -94,6 +103,18 @@ typedef struct {
     }; \
     if (chosen->fused) \
       return fused_pairs(chosen->fused, &pairs, &chosen->options, &results, culprit); \
+    const swiftdpo_tdpo_##DTYPE tdpo = { \
+        .struct_size = sizeof tdpo, \
+        .chosen_kl = data_of(in[CHOSEN_KL].array), \
+        .rejected_kl = data_of(in[REJECTED_KL].array), \
+        .alpha = chosen->tdpo_alpha, \
+        .loss_type = chosen->tdpo_loss_type, \
+        .grad_chosen_kl = data_of(out[GRAD_CHOSEN_KL]), \
+        .grad_rejected_kl = data_of(out[GRAD_REJECTED_KL]), \
+        .kl_margins = data_of(out[KL_MARGINS]), \
+    }; \
+    if (chosen->tdpo != NULL) \
+      return swiftdpo_tdpo_loss_##DTYPE(&pairs, &tdpo, &chosen->options, &results, culprit); \
     return swiftdpo_dpo_loss_##DTYPE(&pairs, &chosen->options, &results, culprit); \
   }
 
@@ -165,6 +186,16 @@ static int take_mixture(operand *in, choices *chosen, PyObject **floats, PyObjec
   return take_losses(chosen, types, weights);
 }
 
+/** chosen_kl, rejected_kl, alpha, and the loss as swiftdpo_tdpo_loss_type has it. */
+static int take_tdpo(choices *chosen, PyObject **floats) {
+  int loss_type;
+  if (!PyArg_ParseTuple(chosen->tdpo, "OOdi;tdpo", &floats[CHOSEN_KL], &floats[REJECTED_KL], &chosen->tdpo_alpha,
+                        &loss_type))
+    return -1;
+  chosen->tdpo_loss_type = (swiftdpo_tdpo_loss_type)loss_type;
+  return 0;
+}
+
 /** The arguments: common inputs in their order, then label_smoothing, reduction, nonfinite, and a mixture or None. */
 static int take(operand *in, choices *chosen, PyObject *const *args) {
   PyObject *const *others = args + NUM_COMMON_INPUTS;
@@ -187,9 +218,19 @@ static int take(operand *in, choices *chosen, PyObject *const *args) {
     PyErr_SetString(PyExc_ValueError, "label_smoothing and soft_labels both say how sure the labels are: give one");
     return -1;
   }
+  if (chosen->tdpo != NULL && take_tdpo(chosen, floats) < 0)
+    return -1;
   if (take_floats(in, floats, NUM_FLOATS, 2) < 0)
     return -1;
   return check_shapes(in);
+}
+
+/** One tuple of two, which it takes over. Either may be NULL, where an exception is set. */
+static PyObject *concatenated(PyObject *first, PyObject *second) {
+  PyObject *all = first == NULL || second == NULL ? NULL : PySequence_Concat(first, second);
+  Py_XDECREF(first);
+  Py_XDECREF(second);
+  return all;
 }
 
 /** `results` with all that was computed: arrays as they are, the metrics as a tuple. Takes `results` and `out` over. */
@@ -204,15 +245,22 @@ static PyObject *append_all(PyObject *results, PyArrayObject **out, const number
                           m->chosen_rewards, m->rejected_rewards, m->chosen_logps, m->rejected_logps,
                           m->gradient_weights, m->chosen_kl_k1, m->chosen_kl_k2, m->chosen_kl_k3, m->rejected_kl_k1,
                           m->rejected_kl_k2, m->rejected_kl_k3);
-  for (int i = NUM_OUTPUTS; results != NULL && i < NUM_ALL_OUTPUTS; i++)
+  for (int i = NUM_OUTPUTS; results != NULL && i < NUM_DPO_OUTPUTS; i++)
     out[i] = NULL;
-  PyObject *all = more == NULL ? NULL : PySequence_Concat(results, more);
-  Py_XDECREF(results);
-  Py_XDECREF(more);
-  return all;
+  return concatenated(results, more);
 }
 
-static PyObject *dpo_loss(PyObject *const *args, Py_ssize_t nargs, const fused_call *fused) {
+/** `results` with what is TDPO's own. Takes `results` and `out` over. */
+static PyObject *append_tdpo(PyObject *results, PyArrayObject **out) {
+  if (results == NULL)
+    return NULL;
+  PyObject *more = Py_BuildValue("(NNN)", out[GRAD_CHOSEN_KL], out[GRAD_REJECTED_KL], out[KL_MARGINS]);
+  for (int i = NUM_DPO_OUTPUTS; i < NUM_ALL_OUTPUTS; i++)
+    out[i] = NULL;
+  return concatenated(results, more);
+}
+
+static PyObject *dpo_loss(PyObject *const *args, Py_ssize_t nargs, const fused_call *fused, PyObject *tdpo) {
   operand in[NUM_INPUTS] = {
       {"policy_chosen_logps", "policy_chosen_logps", NULL},
       {"policy_rejected_logps", "policy_rejected_logps", NULL},
@@ -224,6 +272,8 @@ static PyObject *dpo_loss(PyObject *const *args, Py_ssize_t nargs, const fused_c
       {"soft_labels", "soft_labels", NULL},
       {"reward_gaps", "reward_gaps", NULL},
       {"sft_logps", "sft_logps", NULL},
+      {"chosen_kl", "chosen_kl", NULL},
+      {"rejected_kl", "rejected_kl", NULL},
       {"chosen_lengths", "chosen_lengths", NULL},
       {"rejected_lengths", "rejected_lengths", NULL},
       {"sft_lengths", "sft_lengths", NULL},
@@ -233,6 +283,9 @@ static PyObject *dpo_loss(PyObject *const *args, Py_ssize_t nargs, const fused_c
   chosen.options = (swiftdpo_dpo_options)SWIFTDPO_DPO_OPTIONS_INIT;
   chosen.more = 0;
   chosen.fused = fused;
+  chosen.tdpo = tdpo;
+  chosen.tdpo_alpha = 0;
+  chosen.tdpo_loss_type = SWIFTDPO_TDPO2;
   PyArrayObject *out[NUM_ALL_OUTPUTS] = {NULL};
   PyObject *results = NULL;
 
@@ -240,8 +293,10 @@ static PyObject *dpo_loss(PyObject *const *args, Py_ssize_t nargs, const fused_c
     goto done;
   PyArrayObject *first = in[POLICY_CHOSEN].array;
   int type = PyArray_TYPE(first);
-  size_t num_outputs = chosen.more ? NUM_ALL_OUTPUTS : NUM_OUTPUTS;
-  if (new_arrays(out, num_outputs, PyArray_NDIM(first), PyArray_DIMS(first), type) < 0)
+  if (new_arrays(out, chosen.more ? NUM_DPO_OUTPUTS : NUM_OUTPUTS, PyArray_NDIM(first), PyArray_DIMS(first), type) < 0)
+    goto done;
+  if (tdpo != NULL && new_arrays(out + NUM_DPO_OUTPUTS, NUM_ALL_OUTPUTS - NUM_DPO_OUTPUTS, PyArray_NDIM(first),
+                                 PyArray_DIMS(first), type) < 0)
     goto done;
 
   numbers sums = {0, 0, SWIFTDPO_PAIR_METRICS_INIT};
@@ -259,6 +314,8 @@ static PyObject *dpo_loss(PyObject *const *args, Py_ssize_t nargs, const fused_c
     out[i] = NULL; /* the tuple's now */
   if (chosen.more)
     results = append_all(results, out, &sums);
+  if (tdpo != NULL)
+    results = append_tdpo(results, out);
 done:
   if (results == NULL)
     release_arrays(out, NUM_ALL_OUTPUTS);
@@ -267,11 +324,20 @@ done:
 }
 
 PyObject *core_dpo_loss(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs) {
-  return dpo_loss(args, nargs, NULL);
+  return dpo_loss(args, nargs, NULL, NULL);
+}
+
+/** The arguments: TDPO's own as a tuple, then those of dpo_loss. */
+PyObject *core_tdpo_loss(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs) {
+  if (nargs < 1 || !PyTuple_Check(args[0])) {
+    PyErr_SetString(PyExc_TypeError, "tdpo is no tuple");
+    return NULL;
+  }
+  return dpo_loss(args + 1, nargs - 1, NULL, args[0]);
 }
 
 /** The arguments: a head, then those of dpo_loss, whose policy's log-probabilities only lend their shape. */
 PyObject *core_fused_linear_dpo_loss(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs) {
   fused_call *fused = nargs < 1 ? NULL : new_fused_call(args[0]);
-  return fused == NULL ? NULL : finish_fused_call(fused, dpo_loss(args + 1, nargs - 1, fused));
+  return fused == NULL ? NULL : finish_fused_call(fused, dpo_loss(args + 1, nargs - 1, fused, NULL));
 }

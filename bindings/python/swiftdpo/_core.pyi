@@ -44,6 +44,7 @@ def dpo_loss(
     mixture: tuple[Any, ...] | None,
     /,
 ) -> tuple[Any, ...]: ...
+def tdpo_loss(tdpo: tuple[ArrayLike, ArrayLike, float, int], /, *dpo_loss: Any) -> tuple[Any, ...]: ...
 def tensors_dpo_loss(
     policy_chosen_logps: Any,
     policy_rejected_logps: Any,

@@ -1,13 +1,13 @@
 """TDPO: DPO with the KL divergence of each step of a response."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from ._typing import ArrayLike, FloatArray, Reduction, as_mask
+from . import _core
+from ._typing import ArrayLike, FloatArray, Nonfinite, Reduction, as_mask
 from .divergences import divergence
-from .dpo import dpo_loss
 
 
 class SequentialKL(NamedTuple):
@@ -83,14 +83,15 @@ def sequential_kl(
     return SequentialKL(token_kl.sum(axis=1), token_kl, gradient)
 
 
-def check_options(loss_type: str, alpha: float, options: dict[str, Any]) -> None:
-    """What `tdpo_loss` takes that is no array; `options` are those for `dpo_loss`."""
-    if loss_type not in ("tdpo1", "tdpo2"):
+# As swiftdpo_tdpo_loss_type counts.
+_LOSS_TYPES = {"tdpo2": 0, "tdpo1": 1}
+
+
+def loss_number(loss_type: str) -> int:
+    """TDPO's loss as the extension takes it."""
+    if loss_type not in _LOSS_TYPES:
         raise ValueError(f"loss_type is {loss_type!r}; expected 'tdpo1' or 'tdpo2'")
-    if not 0 <= alpha < np.inf:
-        raise ValueError(f"alpha is {alpha}; expected a finite number of at least 0")
-    if forbidden := options.keys() & {"margin", "loss_weights", "more", "f_divergence_type"}:
-        raise TypeError(f"unexpected keyword argument {min(forbidden)!r}")
+    return _LOSS_TYPES[loss_type]
 
 
 def tdpo_loss(
@@ -104,9 +105,12 @@ def tdpo_loss(
     alpha: float = 0.5,
     *,
     loss_type: Literal["tdpo1", "tdpo2"] = "tdpo2",
+    label_smoothing: float = 0.0,
+    soft_labels: ArrayLike | None = None,
     weights: ArrayLike | None = None,
     reduction: Reduction = "mean",
-    **options: Any,
+    reference_free: bool = False,
+    nonfinite: Nonfinite = "error",
 ) -> TDPOLoss:
     """Token-level DPO [1]_: DPO with a margin, by how much further the policy is from ref on y_l than on y_w.
 
@@ -120,15 +124,15 @@ def tdpo_loss(
 
     Parameters
     ----------
-    policy_chosen_logps, policy_rejected_logps, ref_chosen_logps, ref_rejected_logps, beta, weights, reduction
+    policy_chosen_logps, policy_rejected_logps, ref_chosen_logps, ref_rejected_logps, beta
         As for `dpo_loss`.
     chosen_kl, rejected_kl : (B,)
-        D of each response, at least 0, in nats.
+        D of each response, in nats: finite, and below 0 only as an estimate.
     alpha : float
         Of "tdpo2", at least 0.
     loss_type : "tdpo1" or "tdpo2"
-    options
-        Further arguments of `dpo_loss`, such as label_smoothing; not margin or loss_type.
+    label_smoothing, soft_labels, weights, reduction, reference_free, nonfinite
+        As for `dpo_loss`.
 
     References
     ----------
@@ -141,41 +145,22 @@ def tdpo_loss(
     >>> round(out.loss, 4), out.grad_rejected_kl.round(4)
     (0.5211, array([0.1015]))
     """
-    check_options(loss_type, alpha, options)
-    divergences = [np.asarray(values) for values in (chosen_kl, rejected_kl)]
-    policy = np.asarray(policy_chosen_logps)
-    for name, values in zip(("chosen_kl", "rejected_kl"), divergences, strict=True):
-        if values.shape != policy.shape:
-            raise ValueError(f"{name} has shape {values.shape}; expected {policy.shape}")
-        bad = np.flatnonzero(~((values >= 0) & (values < np.inf)))
-        if len(bad):
-            raise ValueError(
-                f"{name}[{bad[0]}] is {values.flat[bad[0]]}; expected a finite number of at least 0"
-            )
-    factor = np.asarray(beta, np.float64) * (1.0 if loss_type == "tdpo1" else alpha)
-    margins = factor * (divergences[1].astype(np.float64) - divergences[0])
-    out = dpo_loss(
+    if reference_free:
+        ref_chosen_logps = ref_rejected_logps = None
+    result = _core.tdpo_loss(
+        (chosen_kl, rejected_kl, alpha, loss_number(loss_type)),
         policy_chosen_logps,
         policy_rejected_logps,
         ref_chosen_logps,
         ref_rejected_logps,
         beta,
-        margin=margins.astype(np.float32 if policy.dtype == np.float32 else np.float64),
-        weights=weights,
-        reduction=reduction,
-        more=True,
-        **options,
+        None,
+        weights,
+        soft_labels,
+        label_smoothing,
+        reduction,
+        nonfinite,
+        None,
     )
-    assert out.grad_margin is not None  # more=True
-    by_kl: Any = (out.grad_margin * factor).astype(out.losses.dtype)
-    return TDPOLoss(
-        out.loss,
-        out.losses,
-        out.grad_policy_chosen_logps,
-        out.grad_policy_rejected_logps,
-        -by_kl if loss_type == "tdpo1" else np.zeros_like(by_kl),
-        by_kl,
-        out.chosen_rewards,
-        out.rejected_rewards,
-        margins.astype(out.losses.dtype),
-    )
+    *common, _, by_chosen_kl, by_rejected_kl, margins = result
+    return TDPOLoss._make((*common[:4], by_chosen_kl, by_rejected_kl, *common[4:], margins))

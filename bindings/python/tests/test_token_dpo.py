@@ -1,4 +1,4 @@
-"""tdpo_loss and sequential_kl by the paper's equations, through torch's autograd."""
+"""tdpo_loss and sequential_kl by the paper's equations: through torch's autograd, and exactly (mpmath)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import pytest
 import swiftdpo
 import torch
 import torch.nn.functional as F
+from oracles import larger_term, reduce, sigmoid, softplus
+from ulps import PAIR_SINGLES, assert_ulps, exactly, mp
 
 PAIRS, LENGTH, VOCAB = 5, 7, 11
 
@@ -71,15 +73,74 @@ def test_the_gradient_by_the_logits(batch, loss_type):
         np.testing.assert_allclose(whole, leaf.grad, rtol=1e-9, atol=1e-14)
 
 
-def test_without_divergence_it_is_dpo():
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, "soft"])
+@pytest.mark.parametrize("loss_type", ["tdpo1", "tdpo2"])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_exact_values(dtype, loss_type, smoothing):
+    """Every field within 4 ulps, divergences from hardly any to far beyond the log-ratios."""
+    count = 500
+    rng = np.random.default_rng(6)
+    arrays = [x.astype(dtype) for x in rng.normal(-60, 20, (4, count))]
+    kls = [x.astype(dtype) for x in 10 ** rng.uniform(-6, 3, (2, count))]
+    kls[0][::7] = kls[1][::7]
+    beta = (10 ** rng.uniform(-3, 1, count)).astype(dtype)
+    weights = rng.exponential(1, count).astype(dtype)
+    options = {"weights": weights, "reduction": "sum", "loss_type": loss_type}
+    p = exactly(np.full(count, 1.0 if smoothing == "soft" else 1 - smoothing))
+    if smoothing == "soft":
+        options["soft_labels"] = rng.uniform(0, 1, count).astype(dtype)
+        p = exactly(options["soft_labels"])
+    else:
+        options["label_smoothing"] = smoothing
+    out = swiftdpo.tdpo_loss(*arrays, *kls, beta, 0.3, **options)
+
+    alpha = exactly(0.3 if loss_type == "tdpo2" else 1.0)
+    a, b = exactly(arrays[0]) - exactly(arrays[2]), exactly(arrays[1]) - exactly(arrays[3])
+    beta, weights, q = exactly(beta), exactly(weights), 1 - p
+    if smoothing == 0.1:
+        q = exactly(np.full(count, 0.1))
+    margins = alpha * beta * (exactly(kls[1]) - exactly(kls[0]))
+    z = beta * (a - b) - margins
+    towards, away = weights * p * sigmoid(-z), weights * q * sigmoid(z)
+    losses = weights * (p * softplus(-z) + q * softplus(z))
+    assert_ulps(out.margins, margins, name="margins")
+    assert_ulps(out.chosen_rewards, beta * a, name="chosen_rewards")
+    assert_ulps(out.losses, losses, name="losses", singles=PAIR_SINGLES)
+    loss, _ = reduce(losses, "sum")
+    assert abs(out.loss - loss) <= abs(loss) * mp.mpf(2) ** (-22 if dtype == np.float32 else -50)
+    for name, factor in (
+        ("grad_policy_chosen_logps", beta),
+        ("grad_policy_rejected_logps", -beta),
+        ("grad_rejected_kl", -alpha * beta),
+        ("grad_chosen_kl", alpha * beta),
+    ):
+        if (name, loss_type) == ("grad_chosen_kl", "tdpo2"):
+            assert not out.grad_chosen_kl.any()
+            continue
+        scale = larger_term(abs(factor) * towards, abs(factor) * away)
+        assert_ulps(
+            getattr(out, name), factor * (away - towards), scale=scale, name=name, singles=PAIR_SINGLES
+        )
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("count", [1, 9, 100, 20_000])
+def test_without_divergence_it_is_dpo(dtype, count):
+    """The same bits."""
     rng = np.random.default_rng(1)
-    arrays = list(rng.normal(-20, 3, (4, 9)))
-    plain = swiftdpo.dpo_loss(*arrays, 0.2)
-    for options in ({"alpha": 0.0}, {"loss_type": "tdpo1"}):
-        kl = rng.exponential(1, 9)
-        out = swiftdpo.tdpo_loss(*arrays, kl, kl, 0.2, **options)
-        np.testing.assert_allclose(out.losses, plain.losses, rtol=1e-15)
-        np.testing.assert_array_equal(out.margins, 0)
+    arrays = list(rng.normal(-20, 3, (4, count)).astype(dtype))
+    own = {"weights": rng.exponential(1, count).astype(dtype), "soft_labels": np.full(count, 0.75, dtype)}
+    kls = rng.exponential(1, (2, count)).astype(dtype)
+    for shared in ({}, {"label_smoothing": 0.1, "reduction": "sum"}, own, {"reference_free": True}):
+        plain = swiftdpo.dpo_loss(*arrays, 0.2, **shared)
+        for given, options in ((kls, {"alpha": 0.0}), (kls[[0, 0]], {"loss_type": "tdpo1"})):
+            out = swiftdpo.tdpo_loss(*arrays, *given, 0.2, **options, **shared)
+            for name in TDPO_FIELDS_OF_DPO:
+                np.testing.assert_array_equal(getattr(out, name), getattr(plain, name), err_msg=name)
+            np.testing.assert_array_equal(out.margins, 0)
+
+
+TDPO_FIELDS_OF_DPO = [name for name in swiftdpo.TDPOLoss._fields if name in swiftdpo.DPOLoss._fields]
 
 
 def test_equal_models_have_no_divergence():
@@ -114,9 +175,16 @@ def test_parameters_of_each_pair_and_single_precision():
     ("change", "error", "message"),
     [
         ({"loss_type": "tdpo3"}, ValueError, "loss_type is 'tdpo3'"),
-        ({"alpha": -0.5}, ValueError, "alpha is -0.5"),
-        ({"alpha": np.nan}, ValueError, "alpha is nan"),
-        ({"chosen_kl": [0.1, -1e-3]}, ValueError, r"chosen_kl\[1\]"),
+        ({"alpha": -0.5}, ValueError, "alpha: a parameter of the loss"),
+        ({"alpha": np.nan}, ValueError, "alpha: a parameter of the loss"),
+        ({"alpha": "much"}, TypeError, "must be real number"),
+        ({"chosen_kl": [0.1, np.nan]}, ValueError, r"chosen_kl\[1\]"),
+        ({"chosen_kl": None}, ValueError, "chosen_kl"),
+        (
+            {"chosen_kl": [0.1, 0.2], "nonfinite": "propagate", "rejected_kl": [0, np.nan]},
+            ValueError,
+            "rejected_kl",
+        ),
         ({"rejected_kl": [np.inf, 0.0]}, ValueError, r"rejected_kl\[0\]"),
         ({"rejected_kl": [0.0]}, ValueError, "rejected_kl has shape"),
         ({"margin": 1.0}, TypeError, "'margin'"),

@@ -15,7 +15,7 @@ _AOT = {LOSS_TYPES["aot"], LOSS_TYPES["aot_unpaired"]}
 
 
 class PairInputs(NamedTuple):
-    """The tensors of a call, on the host; fractions in one type. Gradients are had up to `tie_strength`."""
+    """The tensors of a call, on the host; fractions in one type. Gradients are had up to `rejected_kl`."""
 
     policy_chosen_logps: Tensor
     policy_rejected_logps: Tensor
@@ -25,6 +25,8 @@ class PairInputs(NamedTuple):
     margin: Tensor | None = None
     sft_logps: Tensor | None = None
     tie_strength: Tensor | None = None
+    chosen_kl: Tensor | None = None
+    rejected_kl: Tensor | None = None
     weights: Tensor | None = None
     soft_labels: Tensor | None = None
     reward_gaps: Tensor | None = None
@@ -51,6 +53,8 @@ class PairOptions(NamedTuple):
     tie_strength: float
     reward_scale: float
     alphapo_alpha: float
+    tdpo_alpha: float = 0.0
+    tdpo_loss_type: int = 0
 
 
 def evaluate(inputs: PairInputs, options: PairOptions, more: bool) -> tuple[Any, ...]:
@@ -60,7 +64,7 @@ def evaluate(inputs: PairInputs, options: PairOptions, more: bool) -> tuple[Any,
         mixture = (
             *options[5:11],
             options.tie_strength if inputs.tie_strength is None else inputs.tie_strength.item(),
-            *options[12:],
+            *options[12:14],
             lend(inputs.reward_gaps),
             lend(inputs.sft_logps),
             lend(inputs.chosen_lengths),
@@ -69,9 +73,9 @@ def evaluate(inputs: PairInputs, options: PairOptions, more: bool) -> tuple[Any,
             lend_mask(inputs.ties, "ties"),
             more,
         )
-    return _core.dpo_loss(
-        lend(inputs[0]),  # type: ignore[arg-type]
-        lend(inputs[1]),  # type: ignore[arg-type]
+    arguments: Any = (
+        lend(inputs[0]),
+        lend(inputs[1]),
         lend(inputs[2]),
         lend(inputs[3]),
         number_or_array(inputs.beta, options.beta),
@@ -79,10 +83,14 @@ def evaluate(inputs: PairInputs, options: PairOptions, more: bool) -> tuple[Any,
         lend(inputs.weights),
         lend(inputs.soft_labels),
         options.label_smoothing,
-        options.reduction,  # type: ignore[arg-type]
-        options.nonfinite,  # type: ignore[arg-type]
+        options.reduction,
+        options.nonfinite,
         mixture,
     )
+    if inputs.chosen_kl is None:
+        return _core.dpo_loss(*arguments)
+    divergences: Any = (lend(inputs.chosen_kl), lend(inputs.rejected_kl))
+    return _core.tdpo_loss((*divergences, options.tdpo_alpha, options.tdpo_loss_type), *arguments)
 
 
 def _couples(inputs: PairInputs, options: PairOptions) -> bool:
@@ -93,9 +101,10 @@ def _couples(inputs: PairInputs, options: PairOptions) -> bool:
 
 
 def _all_gradients(inputs: PairInputs, options: PairOptions) -> list[Tensor]:
-    """By the differentiable inputs, in their order."""
+    """By the differentiable inputs, in their order; by divergences where there are any."""
     results = evaluate(inputs, options, True)
-    return [torch.as_tensor(results[i]) for i in (2, 3, 7, 8, 9, 10, 11, 13)]
+    places = (2, 3, 7, 8, 9, 10, 11, 13) if inputs.chosen_kl is None else (2, 3, 7, 8, 9, 10, 11, 13, 15, 16)
+    return [torch.as_tensor(results[i]) for i in places]
 
 
 def _reweighted(inputs: PairInputs, options: PairOptions, grad_loss: Tensor) -> list[Tensor]:
@@ -120,7 +129,7 @@ def gradients(inputs: PairInputs, options: PairOptions, grad_loss: Tensor) -> li
     none = inputs.policy_chosen_logps.new_empty(0)
     return [
         none.clone() if x is None else gradient.to(x.dtype).sum_to_size(x.shape)
-        for x, gradient in zip(inputs, scaled, strict=False)
+        for x, gradient in zip(inputs[:_NUM_DIFFERENTIABLE], (*scaled, none, none), strict=False)
     ]
 
 
@@ -178,7 +187,8 @@ class _OfAll(torch.autograd.Function):
         return *differentiable_once(wanted), *_CONSTANTS
 
 
-_NUM_DIFFERENTIABLE = PairInputs._fields.index("tie_strength") + 1
+_NUM_DIFFERENTIABLE = PairInputs._fields.index("rejected_kl") + 1
+NUM_FRACTIONS = PairInputs._fields.index("reward_gaps") + 1
 _CONSTANTS = (None,) * (len(PairInputs._fields) - _NUM_DIFFERENTIABLE + 2)
 
 

@@ -11,7 +11,7 @@ from torch.compiler import is_dynamo_compiling
 from .._core import tensors_dpo_loss
 from .._typing import Nonfinite, Reduction
 from ..dpo import FDivergence, LossType, mixture
-from ._pairs import PairInputs, PairOptions, apply_of_policy, pair_loss
+from ._pairs import NUM_FRACTIONS, PairInputs, PairOptions, apply_of_policy, pair_loss
 from ._tensors import (
     Number,
     is_plain,
@@ -138,6 +138,8 @@ def dpo_loss(
         margins,
         sft_logps,
         strength,
+        None,
+        None,
         weights,
         soft_labels,
         reward_gaps,
@@ -150,11 +152,11 @@ def dpo_loss(
         refuse_gradient(weights, "weights")
         refuse_gradient(soft_labels, "soft_labels")
         refuse_gradient(reward_gaps, "reward_gaps")
-    if is_plain(inputs[:11]) and (chosen_lengths is None or chosen_lengths.is_cpu):
+    if is_plain(inputs[:NUM_FRACTIONS]) and (chosen_lengths is None or chosen_lengths.is_cpu):
         return PairLoss(*pair_loss(inputs, options))
-    return PairLoss(*through_host(partial(_on_host, options), inputs))
+    return PairLoss(*through_host(partial(on_host, options), inputs))
 
 
-def _on_host(options: PairOptions, inputs: Sequence[Tensor | None]) -> Sequence[Tensor]:
+def on_host(options: PairOptions, inputs: Sequence[Tensor | None]) -> Sequence[Tensor]:
     """No closure in `dpo_loss`, since each call there, the shortest too, would then make its cells."""
     return pair_loss(PairInputs._make(inputs), options)

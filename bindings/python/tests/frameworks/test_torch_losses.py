@@ -564,7 +564,7 @@ def test_a_scaler_sees_overflow() -> None:
         (lambda x: sdt.plackett_luce_loss(x, beta=x), "beta requires a gradient"),
         (lambda x: sdt.listwise_loss(x, None, x), "targets requires a gradient"),
         (lambda x: sdt.tdpo_loss(x, x, None, None, x[:1], x), r"chosen_kl has shape \(1,\)"),
-        (lambda x: sdt.tdpo_loss(x, x, None, None, x, x, alpha=-1.0), "alpha is -1.0"),
+        (lambda x: sdt.tdpo_loss(x, x, None, None, x, x, alpha=-1.0), "alpha: a parameter of the loss"),
         (lambda x: sdt.tdpo_loss(x, x, None, None, x, x, margin=x), "unexpected keyword argument 'margin'"),
         (lambda x: sdt.token_logps(x, LABELS), "logits has 1 dimensions"),
         (lambda x: sdt.sequence_logps(x.to("meta"), LABELS), "logits are on meta"),
