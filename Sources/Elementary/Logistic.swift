@@ -29,21 +29,21 @@ public struct Logistic {
   /// For results in single precision: the numbers of `LogisticInSingle`, and beyond its domain those of doubles.
   @_transparent public init(single z: F64x8) {
     let e = expOfMargin(-z.magnitude)
-    let larger = 1 / (1 + e)
-    let margin = ReducedMargin(F64x16(low: z, high: F64x8(repeating: 0)))
+    let (larger, rest) = (1 / (1 + e), log1pOfUnit(e))
+    let margin = FixedPointMargin(F64x16(low: z, high: F64x8(repeating: 0)))
     let single = margin.exponential
-    let sides = LogisticInSingle.Sides(exponential: single)
+    let (sides, singleRest) = (LogisticInSingle.Sides(exponential: single), log1pOfUnit(single))
     let isOutside = .!(z.magnitude .< 80)
     self.init(
       z, larger: larger.selected(isOutside, else: platform_widen_low(sides.larger)),
       smaller: (e * larger).selected(isOutside, else: platform_widen_low(sides.smaller)),
-      rest: log1pOfUnit(e).selected(isOutside, else: platform_widen_low(log1pOfUnit(single))))
+      rest: rest.selected(isOutside, else: platform_widen_low(singleRest)),
+      linear: (z.magnitude + rest).selected(isOutside, else: platform_widen_low(margin.size(plus: singleRest))))
   }
 
-  /// sigma(|z|), sigma(-|z|) and log1p(e^-|z|), as single precision has them.
-  @_transparent public init(_ z: F64x8, larger: F64x8, smaller: F64x8, rest: F64x8) {
-    self.init(
-      z, larger: larger, smaller: smaller, steepness: larger * smaller, rest: rest, linear: z.magnitude + rest)
+  /// sigma(|z|), sigma(-|z|), log1p(e^-|z|) and |z| + log1p(e^-|z|), as single precision has them.
+  @_transparent public init(_ z: F64x8, larger: F64x8, smaller: F64x8, rest: F64x8, linear: F64x8) {
+    self.init(z, larger: larger, smaller: smaller, steepness: larger * smaller, rest: rest, linear: linear)
   }
 
   /// e^-|z|

@@ -11,7 +11,7 @@ func pairwiseInSingle(_ job: UnsafePointer<PairwiseJob>, _ range: Range<Int>) ->
 
 /// The sum of sixteen losses, or fewer. Adding to 0 changes nothing.
 @inline(__always)
-private func sumOf(_ losses: F64x16, _ count: Int) -> FixedOrderSum {
+func sumOf(_ losses: F64x16, _ count: Int) -> FixedOrderSum {
   var sum = FixedOrderSum()
   sum.lanes.high = losses.low
   if count > 8 { sum.add(losses.high) }
@@ -42,11 +42,13 @@ private func many(_ job: UnsafePointer<PairwiseJob>, _ range: Range<Int>) -> Fix
 
 /// Sixteen pairs between the passes.
 struct MarginBlock {
-  var z: F64x16
-  var margin: ReducedMargin
+  var margin: FixedPointMargin
   /// e^-|z|
   var exponential: F32x16
   var logistic: LogisticInSingle
+
+  /// -log sigma(z)
+  @inline(__always) var losses: F32x16 { margin.shortfall(plus: logistic.rest) }
 }
 
 #if KERNELS_COMPACT
@@ -74,25 +76,25 @@ struct MarginBlock {
       var sizes = SIMD16<UInt32>(repeating: 0)
       var start = first
       var block = blocks
-      let isPlain = hasPlainMargins(job)
-      while start < end {
-        if isPlain {
-          block.pointee.z.low = plainMargins(job, start)
-          block.pointee.z.high = plainMargins(job, start &+ 8)
-        } else {
-          block.pointee.z = margins(job, start, 16)
+      @inline(__always) func keepMargins(_ margins: (Int) -> F64x16) {
+        while start < end {
+          let z = margins(start)
+          block.pointee.margin = FixedPointMargin(z)
+          sizes = platform_larger_words(sizes, FixedPointMargin.sizes(z))
+          block += 1
+          start &+= 16
         }
-        block += 1
-        start &+= 16
+      }
+      if let plain = PlainMargins(job) {
+        if plain.chosenRewards == nil {
+          keepMargins { plain.sixteen($0, hasRewards: false) }
+        } else {
+          keepMargins { plain.sixteen($0, hasRewards: true) }
+        }
+      } else {
+        keepMargins { margins(job, $0, 16) }
       }
       let last = block
-      block = blocks
-      while block < last {
-        let margin = ReducedMargin(block.pointee.z)
-        block.pointee.margin = margin
-        sizes = platform_larger_words(sizes, margin.sizes)
-        block += 1
-      }
       block = blocks
       while block < last {
         block.pointee.exponential = block.pointee.margin.exponential
@@ -105,17 +107,25 @@ struct MarginBlock {
       }
       start = first
       block = blocks
-      if let factor, ReducedMargin.areInDomain(sizes) {
+      if let factor, FixedPointMargin.areInDomain(sizes) {
+        var sums = F64x8(repeating: 0)
+        var least = SIMD16<UInt32>(repeating: .max)
         while start < end {
-          let losses = plainLosses(block.pointee.z, block.pointee.logistic)
-          total.add(losses)
+          let losses = block.pointee.losses
+          sums = sums + platform_widen_low(losses) + platform_widen_high(losses)
+          least = platform_smaller_words(least, unsafeBitCast(losses, to: SIMD16<UInt32>.self))
           storePlain(job, start, 16, isWhole: true, losses, block.pointee.logistic.complement, factor)
           block += 1
           start &+= 16
         }
+        if platform_smallest_word(least) >= leastOfExactSum {
+          total.add(sums)
+        } else {
+          addOneByOne(blocks, last, &total)
+        }
       } else {
         while start < end {
-          total.add(finishMargins(job, start, 16, block))
+          total.add(finishMargins(job, start, 16, margins(job, start, 16), block))
           block += 1
           start &+= 16
         }
@@ -123,25 +133,39 @@ struct MarginBlock {
     }
     sum = total
   }
+
+  /// The bits of 2^-19. From there on losses are multiples of 2^-42, and below 81 in the domain: a double holds every
+  /// digit of the sixteen that a pass adds up in each lane.
+  private let leastOfExactSum: UInt32 = 0x3600_0000
+
+  @inline(never)
+  private func addOneByOne(
+    _ first: UnsafePointer<MarginBlock>, _ end: UnsafePointer<MarginBlock>, _ sum: inout FixedOrderSum
+  ) {
+    var block = first
+    while block < end {
+      sum.add(F64x16(block.pointee.losses))
+      block += 1
+    }
+  }
 #endif
 
 /// One block, of sixteen pairs or fewer. Returns their losses; here and below, those of pairs that are not there are 0.
 @inline(never)
 private func few(_ job: UnsafePointer<PairwiseJob>, _ start: Int, _ count: Int) -> F64x16 {
   let z = margins(job, start, count)
-  let margin = ReducedMargin(z)
-  let logistic = LogisticInSingle(margin)
-  if ReducedMargin.areInDomain(margin.sizes), let factor = commonFactor(job) {
-    let losses = plainLosses(z, logistic)
-    storePlain(job, start, count, isWhole: false, losses, logistic.complement, factor)
-    return losses.firstLanes(count)
+  let margin = FixedPointMargin(z)
+  var block = MarginBlock(margin: margin, exponential: margin.exponential, logistic: LogisticInSingle(margin))
+  if FixedPointMargin.areInDomain(FixedPointMargin.sizes(z)), let factor = commonFactor(job) {
+    let losses = block.losses
+    storePlain(job, start, count, isWhole: false, losses, block.logistic.complement, factor)
+    return F64x16(losses).firstLanes(count)
   }
-  var block = MarginBlock(z: z, margin: margin, exponential: margin.exponential, logistic: logistic)
-  return finishMargins(job, start, count, &block)
+  return finishMargins(job, start, count, z, &block)
 }
 
 extension F64x16 {
-  @inline(__always) fileprivate func firstLanes(_ count: Int) -> F64x16 {
+  @inline(__always) func firstLanes(_ count: Int) -> F64x16 {
     F64x16(low: low.firstLanes(count), high: high.firstLanes(count &- 8))
   }
 }
@@ -154,13 +178,13 @@ extension FixedOrderSum {
 }
 
 @inline(__always)
-private func load(_ array: UnsafeRawPointer?, _ start: Int, _ count: Int) -> F64x16 {
+func load(_ array: UnsafeRawPointer?, _ start: Int, _ count: Int) -> F64x16 {
   guard let array else { return F64x16(repeating: 0) }
   return F64x16(platform_load_first((array + 4 &* start).assumingMemoryBound(to: Float.self), count))
 }
 
 @inline(__always)
-private func store(
+func store(
   _ values: @autoclosure () -> F32x16, _ array: UnsafeMutableRawPointer?, _ start: Int, _ count: Int, isWhole: Bool
 ) {
   guard let array else { return }
@@ -190,93 +214,57 @@ private func margins(_ job: UnsafePointer<PairwiseJob>, _ start: Int, _ count: I
   return job.pointee.margins == nil ? z : z - at(job.pointee.margins)
 }
 
-/// Whether `plainMargins` has all that `margins` has.
-@inline(__always)
-private func hasPlainMargins(_ job: UnsafePointer<PairwiseJob>) -> Bool {
-  job.pointee.refChosen != nil && job.pointee.refRejected != nil && job.pointee.betas == nil
-    && job.pointee.margins == nil
-}
+/// `margins` of pairs with a reference, of the same beta and without margins of their own: with nothing to choose between,
+/// all fits the registers.
+private struct PlainMargins {
+  let policyChosen, policyRejected, refChosen, refRejected: UnsafeRawPointer
+  let beta: Double
+  /// Both, or none.
+  let chosenRewards, rejectedRewards: UnsafeMutableRawPointer?
 
-/// `margins` of eight pairs with a reference, of the same beta and without a margin of their own: with nothing to choose
-/// between, all fits the registers.
-@_transparent
-private func plainMargins(_ job: UnsafePointer<PairwiseJob>, _ start: Int) -> F64x8 {
-  @inline(__always) func at(_ array: UnsafeRawPointer) -> F64x8 { ElementType.f32.load8(array, start) }
-  let chosen = at(job.pointee.policyChosen) - at(job.pointee.refChosen.unsafelyUnwrapped)
-  let rejected = at(job.pointee.policyRejected) - at(job.pointee.refRejected.unsafelyUnwrapped)
-  let beta = F64x8(repeating: job.pointee.beta)
-  @inline(__always) func put(_ ratios: F64x8, _ rewards: UnsafeMutableRawPointer?) {
-    if let rewards { ElementType.f32.store8(ratios.fma(beta, F64x8(repeating: 0)), rewards, start) }
+  /// Nil for other pairs.
+  @inline(__always) init?(_ job: UnsafePointer<PairwiseJob>) {
+    guard let refChosen = job.pointee.refChosen, let refRejected = job.pointee.refRejected,
+      job.pointee.betas == nil && job.pointee.margins == nil,
+      (job.pointee.chosenRewards == nil) == (job.pointee.rejectedRewards == nil)
+    else { return nil }
+    (policyChosen, policyRejected) = (job.pointee.policyChosen, job.pointee.policyRejected)
+    (self.refChosen, self.refRejected) = (refChosen, refRejected)
+    beta = job.pointee.beta
+    (chosenRewards, rejectedRewards) = (job.pointee.chosenRewards, job.pointee.rejectedRewards)
   }
-  put(chosen, job.pointee.chosenRewards)
-  put(rejected, job.pointee.rejectedRewards)
-  return (chosen - rejected) * beta
+
+  /// z of sixteen pairs, and their rewards.
+  @inline(__always) func sixteen(_ start: Int, hasRewards: Bool) -> F64x16 {
+    F64x16(low: eight(start, hasRewards: hasRewards), high: eight(start &+ 8, hasRewards: hasRewards))
+  }
+
+  @_transparent private func eight(_ start: Int, hasRewards: Bool) -> F64x8 {
+    @inline(__always) func at(_ array: UnsafeRawPointer) -> F64x8 { ElementType.f32.load8(array, start) }
+    let chosen = at(policyChosen) - at(refChosen)
+    let rejected = at(policyRejected) - at(refRejected)
+    let beta = F64x8(repeating: beta)
+    if hasRewards {
+      let zero = F64x8(repeating: 0)
+      ElementType.f32.store8(chosen.fma(beta, zero), chosenRewards.unsafelyUnwrapped, start)
+      ElementType.f32.store8(rejected.fma(beta, zero), rejectedRewards.unsafelyUnwrapped, start)
+    }
+    return (chosen - rejected) * beta
+  }
 }
 
 /// What `finishMargins` has for p = 1 and q = 0 where no pair has a parameter of its own.
 @inline(__always)
 private func storePlain(
-  _ job: UnsafePointer<PairwiseJob>, _ start: Int, _ count: Int, isWhole: Bool, _ losses: F64x16,
+  _ job: UnsafePointer<PairwiseJob>, _ start: Int, _ count: Int, isWhole: Bool, _ losses: F32x16,
   _ complement: F32x16, _ factor: Float
 ) {
   @inline(__always) func put(_ values: @autoclosure () -> F32x16, _ array: UnsafeMutableRawPointer?) {
     store(values(), array, start, count, isWhole: isWhole)
   }
   let gradient = complement * F32x16(repeating: -factor)
-  put(losses.narrowed, job.pointee.losses)
+  put(losses, job.pointee.losses)
   put(gradient, job.pointee.gradPolicyChosen)
   put(-gradient, job.pointee.gradPolicyRejected)
   put(complement, job.pointee.gradientWeights)
-}
-
-/// Up to sixteen pairs of plain DPO, as their caller's structs name them: no job is made for so few. Where a margin is
-/// outside the domain, or no number, nothing is done. All that stands in the structs is read before anything is written.
-func fewPairs(
-  _ inputs: UnsafePointer<UnsafeRawPointer?>, _ results: UnsafePointer<UnsafeMutableRawPointer?>, _ count: Int,
-  _ beta: Double, _ scale: Double
-) -> Bool {
-  #if KERNELS_COMPACT
-    return false
-  #else
-    let factor = Float(beta * scale)
-    @inline(__always) func at(_ array: UnsafeRawPointer?) -> F64x16 { load(array, 0, count) }
-    let chosen = at(inputs[0]) - at(inputs[2])
-    let rejected = at(inputs[1]) - at(inputs[3])
-    let beta = F64x16(repeating: beta)
-    let z = (chosen - rejected) * beta
-    let margin = ReducedMargin(z)
-    guard factor.isNormal && ReducedMargin.areInDomain(margin.sizes) else { return false }
-    let (loss, losses, chosenRewards, rejectedRewards) = (results[0], results[1], results[4], results[5])
-    let (gradChosen, gradRejected, gradientWeights) = (results[2], results[3], results[6])
-    let logistic = LogisticInSingle(margin)
-    @inline(__always) func put(_ values: @autoclosure () -> F32x16, _ array: UnsafeMutableRawPointer?) {
-      store(values(), array, 0, count, isWhole: false)
-    }
-    let zero = F64x16(repeating: 0)
-    put(chosen.fma(beta, zero).narrowed, chosenRewards)
-    put(rejected.fma(beta, zero).narrowed, rejectedRewards)
-    let all = plainLosses(z, logistic)
-    let gradient = logistic.complement * F32x16(repeating: -factor)
-    put(gradient, gradChosen)
-    put(-gradient, gradRejected)
-    put(all.narrowed, losses)
-    put(logistic.complement, gradientWeights)
-    if let loss {
-      var sum = all.low[0]
-      if count > 1 {
-        sum = total(sumOf(all.firstLanes(count), count)).high[0]
-      }
-      loss.storeBytes(of: sum * scale, as: Double.self)
-    }
-    return true
-  #endif
-}
-
-/// -log sigma(z)
-@inline(__always)
-private func plainLosses(_ z: F64x16, _ logistic: LogisticInSingle) -> F64x16 {
-  // The smaller of z and +0 would take two instructions.
-  let zero = F64x8(repeating: -0.0)
-  let rest = F64x16(logistic.rest)
-  return F64x16(low: rest.low - platform_smaller(z.low, zero), high: rest.high - platform_smaller(z.high, zero))
 }

@@ -124,7 +124,7 @@ import Preference
   if single {
     let z = item.singleRewardDifference(from: other, beta: beta)
     logistic = OutOfLine.logistic(single: z)
-    jet = bernoulliCrossEntropy(single: z, logistic, p: p, q: q)
+    jet = bernoulliCrossEntropy(single: logistic, p: p, q: q)
   } else {
     (jet, logistic) = bernoulliCrossEntropy(item.rewardDifference(from: other, beta: beta), p: p, q: q)
   }

@@ -26,20 +26,15 @@ public struct Jet {
 @_transparent public func bernoulliCrossEntropy(_ z: DoubleDouble, _ logistic: Logistic, p: F64x8, q: F64x8) -> Jet {
   let factor = q.selected(z.high .> 0, else: p)
   let correction = factor * z.low.selected(z.high .> 0, else: -z.low)
-  return bernoulliCrossEntropy(z.high, factor, rest: logistic.rest + correction, logistic, p: p, q: q)
+  // p max(-z, 0) + q max(z, 0): one of the factors times |z|, and 0 if that factor is 0, even for an infinite z.
+  let linear = F64x8(repeating: 0).selected(factor .== 0, else: factor * z.high.magnitude)
+  return Jet(value: linear + (logistic.rest + correction), slope: q * logistic.sigmoid - p * logistic.complement)
 }
 
-/// The same at a double, as suffices for results in single precision.
-@_transparent public func bernoulliCrossEntropy(single z: F64x8, _ logistic: Logistic, p: F64x8, q: F64x8) -> Jet {
-  let factor = q.selected(z .> 0, else: p)
-  return bernoulliCrossEntropy(z, factor, rest: logistic.rest, logistic, p: p, q: q)
-}
-
-/// p max(-z, 0) + q max(z, 0) + rest: one of the two factors times |z|, and 0 if that factor is 0, even for an infinite z.
-@_transparent public func bernoulliCrossEntropy(
-  _ z: F64x8, _ factor: F64x8, rest: F64x8, _ logistic: Logistic, p: F64x8, q: F64x8
-) -> Jet {
+/// The same from what single precision has of the logistic function: a factor of 0 wins over an infinite one.
+@_transparent public func bernoulliCrossEntropy(single logistic: Logistic, p: F64x8, q: F64x8) -> Jet {
   let zero = F64x8(repeating: 0)
-  let linear = zero.selected(factor .== 0, else: factor * z.magnitude)
-  return Jet(value: linear + rest, slope: q * logistic.sigmoid - p * logistic.complement)
+  let value =
+    zero.selected(p .== 0, else: p * logistic.negativeSoftplus) + zero.selected(q .== 0, else: q * logistic.softplus)
+  return Jet(value: value, slope: q * logistic.sigmoid - p * logistic.complement)
 }

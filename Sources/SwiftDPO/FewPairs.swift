@@ -1,3 +1,4 @@
+import CPlatform
 import CSwiftDPO
 import Elementary
 import Preference
@@ -41,20 +42,15 @@ func didFewPairs(
 
   // What is not there lies at 0, where nothing else does.
   let size = UInt(bitPattern: count) &* (partOfElement &+ 1)
-  @inline(__always) func buffer(_ start: UInt) -> Ledger.Bytes { Ledger.Bytes(start: start, size: size) }
-  @inline(__always) func isApartFromInputs(_ result: Ledger.Bytes) -> Bool {
-    buffer(policyChosen).isApart(from: result) && buffer(policyRejected).isApart(from: result)
-      && buffer(refChosen).isApart(from: result) && buffer(refRejected).isApart(from: result)
-  }
-  let number = Ledger.Bytes(start: loss, size: 8)
-  if !isApartFromInputs(buffer(gradChosen)) || !isApartFromInputs(buffer(gradRejected)) { return false }
-  if !isApartFromInputs(number) || !buffer(gradChosen).isApart(from: buffer(gradRejected)) { return false }
-  if !buffer(gradChosen).isApart(from: number) || !buffer(gradRejected).isApart(from: number) { return false }
+  let inputs = (UnsafeRawPointer(pairs) + 16).assumingMemoryBound(to: UnsafeRawPointer?.self)
+  if platform_may_overlap(inputs, UInt32(truncatingIfNeeded: size), loss, gradChosen, gradRejected) { return false }
+  let (number, first) = (Ledger.Bytes(start: loss, size: 8), Ledger.Bytes(start: gradChosen, size: size))
+  let second = Ledger.Bytes(start: gradRejected, size: size)
+  if !first.isApart(from: second) || !first.isApart(from: number) || !second.isApart(from: number) { return false }
   if others != 0 && !areOthersApart(pairs, results, size) { return false }
 
   let scale = reduction.scale(count)
   if isSingle && labelSmoothing == 0 {
-    let inputs = (UnsafeRawPointer(pairs) + 16).assumingMemoryBound(to: UnsafeRawPointer?.self)
     let places = (UnsafeRawPointer(results) + 8).assumingMemoryBound(to: UnsafeMutableRawPointer?.self)
     // Where a value is not finite, no margin is.
     if kernels.fewPairs(inputs, places, count, beta, scale) { return true }

@@ -60,18 +60,34 @@ static inline platform_u32x16 platform_lower_words(platform_f64x8 low, platform_
   return __builtin_shufflevector((platform_u32x16)low, (platform_u32x16)high, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22,
                                  24, 26, 28, 30);
 }
-static inline platform_u32x16 platform_upper_words(platform_f64x8 low, platform_f64x8 high) {
-  return __builtin_shufflevector((platform_u32x16)low, (platform_u32x16)high, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23,
-                                 25, 27, 29, 31);
+// The first one, in all lanes.
+static inline platform_u32x16 platform_first_word(platform_f64x8 x) {
+  return __builtin_shufflevector((platform_u32x16)x, (platform_u32x16)x, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+                                 0);
+}
+static inline platform_u32x16 platform_upper_words_in_any_order(platform_f64x8 low, platform_f64x8 high) {
+  // An order that doesn't cross quarters of a register.
+  return __builtin_shufflevector((platform_u32x16)low, (platform_u32x16)high, 1, 3, 17, 19, 5, 7, 21, 23, 9, 11, 25, 27,
+                                 13, 15, 29, 31);
 }
 
-static inline platform_f64x8 platform_smaller(platform_f64x8 x, platform_f64x8 y) { return x < y ? x : y; }
 static inline platform_u32x16 platform_larger_words(platform_u32x16 x, platform_u32x16 y) {
   return __builtin_elementwise_max(x, y);
+}
+static inline platform_u32x16 platform_smaller_words(platform_u32x16 x, platform_u32x16 y) {
+  return __builtin_elementwise_min(x, y);
+}
+static inline platform_i32x16 platform_larger(platform_i32x16 x, platform_i32x16 y) {
+  return __builtin_elementwise_max(x, y);
+}
+static inline platform_i32x16 platform_magnitude(platform_i32x16 x) { return __builtin_elementwise_abs(x); }
+static inline platform_f32x16 platform_singles(platform_i32x16 x) {
+  return __builtin_convertvector(x, platform_f32x16);
 }
 
 static inline bool platform_any(platform_i64x8 mask) { return __builtin_reduce_or(mask) != 0; }
 static inline uint32_t platform_largest_word(platform_u32x16 x) { return __builtin_reduce_max(x); }
+static inline uint32_t platform_smallest_word(platform_u32x16 x) { return __builtin_reduce_min(x); }
 
 // The first `count` of sixteen floats; 0 in the other lanes.
 #if defined(__AVX512F__)

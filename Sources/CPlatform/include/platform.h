@@ -2,6 +2,7 @@
 #ifndef SWIFTDPO_PLATFORM_H
 #define SWIFTDPO_PLATFORM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -27,15 +28,33 @@ static inline platform_room platform_unset_room(void) {
   return room;
 }
 
-// For eight blocks of four vectors of eight doubles (Kernels/Pairwise.swift), or eight of ten vectors (in single), from
-// the first multiple of 64 on.
+// For eight blocks of four vectors of 64 bytes (Kernels/Pairwise.swift and PairwiseInSingle.swift), from the first
+// multiple of 64 on.
 typedef struct platform_blocks {
-  uint64_t words[8 * 10 * 8 + 8];
+  uint64_t words[8 * 4 * 8 + 8];
 } platform_blocks;
 
 static inline platform_blocks platform_unset_blocks(void) {
   platform_blocks room;
   return room;
+}
+
+// Whether one of three results, of `size` bytes but the number, of eight, has a byte of one of four inputs of `size`
+// bytes. By the lower halves of addresses, in one comparison for all inputs: so stretches that lie whole multiples of
+// 4 GiB apart are said to overlap.
+static inline bool platform_may_overlap(const void *const *inputs, uint32_t size, uintptr_t number, uintptr_t first,
+                                        uintptr_t second) {
+  typedef uint32_t addresses __attribute__((ext_vector_type(4)));
+  typedef int32_t distances __attribute__((ext_vector_type(4)));
+  const addresses begin = {(uint32_t)(uintptr_t)inputs[0], (uint32_t)(uintptr_t)inputs[1],
+                           (uint32_t)(uintptr_t)inputs[2], (uint32_t)(uintptr_t)inputs[3]};
+  const distances to_number = (distances)((uint32_t)number - begin);
+  const distances to_first = (distances)((uint32_t)first - begin);
+  const distances to_second = (distances)((uint32_t)second - begin);
+  const distances end = (distances)(addresses)size;
+  const distances overlap = ((to_number < end) & (to_number > -8)) | ((to_first < end) & (to_first > -end)) |
+                            ((to_second < end) & (to_second > -end));
+  return __builtin_reduce_or(overlap) != 0;
 }
 
 // The processors that this process may run on.

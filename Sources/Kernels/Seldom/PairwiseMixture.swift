@@ -210,7 +210,8 @@ private func evaluate(_ job: UnsafePointer<PairwiseJob>, _ term: LossTerm, _ pla
     target: target, tied: tied .!= 0,
     parameters: job.pointee.parameters)
   let logistic = single ? OutOfLine.logistic(single: z.high) : OutOfLine.logistic(z)
-  let jet = jet(of: term.loss, point, logistic)
+  var jet = jet(of: term.loss, point, logistic)
+  if single { jet.value = bernoulliCrossEntropy(single: logistic, p: p, q: q).value }
 
   let share = weight * job.pointee.scale
   let common = single ? (factor * share).inSingle : factor * share

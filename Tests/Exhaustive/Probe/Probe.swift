@@ -51,14 +51,15 @@ public func probeLog1pF32(_ count: Int, _ x: UnsafePointer<Float>, _ y: UnsafeMu
   }
 }
 
-/// sigma(-z), then log1p(e^-|z|), `count` each.
+/// sigma(-z), then -log sigma(z), `count` each.
 @_cdecl("probe_logistic_f32")
 public func probeLogisticF32(_ count: Int, _ z: UnsafePointer<Float>, _ y: UnsafeMutablePointer<Float>) {
   for start in stride(from: 0, to: count, by: 16) {
     let values = UnsafeRawPointer(z + start).loadUnaligned(as: F32x16.self)
-    let logistic = LogisticInSingle(ReducedMargin(F64x16(values)))
+    let margin = FixedPointMargin(F64x16(values))
+    let logistic = LogisticInSingle(margin)
     let results = UnsafeMutableRawPointer(y + start)
     results.storeBytes(of: logistic.complement, as: F32x16.self)
-    results.storeBytes(of: logistic.rest, toByteOffset: 4 * count, as: F32x16.self)
+    results.storeBytes(of: margin.shortfall(plus: logistic.rest), toByteOffset: 4 * count, as: F32x16.self)
   }
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import swiftdpo
@@ -185,6 +187,16 @@ def test_reduced_loss_of_a_large_batch():
         out = swiftdpo.dpo_loss(*inputs, reduction=reduction)
         exact = mp.fsum(exactly(out.losses)) / (5000 if reduction == "mean" else 1)
         assert_ulps(np.float64(out.loss), exact, name=reduction)
+
+
+@pytest.mark.parametrize("sure", [0, 1, 5000])
+def test_sum_of_losses_in_single_precision_is_exact(sure):
+    """To the last bit of a double, whether or not some pairs have next to no loss."""
+    inputs = realistic_pairs(5000, np.float32, seed=12)
+    inputs[0][:sure] += np.float32(300)
+    out = swiftdpo.dpo_loss(*inputs, reduction="sum")
+    assert (out.losses < 2.0**-19).sum() >= sure
+    assert out.loss == math.fsum(out.losses.tolist())
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
