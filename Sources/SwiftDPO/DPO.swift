@@ -154,7 +154,8 @@ private func sumOfLosses(_ count: Int, _ job: inout PairwiseJob) -> FixedOrderSu
   count <= leastChunk ? kernels.pairwise(&job, 0..<count) : sumInChunks(count, &job)
 }
 
-private let leastChunk = 4096
+/// So many pairs are worth a thread.
+let leastChunk = 4096
 
 @inline(never)
 private func sumInChunks(_ count: Int, _ job: inout PairwiseJob) -> FixedOrderSum {

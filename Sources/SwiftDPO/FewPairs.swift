@@ -3,9 +3,10 @@ import CSwiftDPO
 import Elementary
 import Preference
 
-/// The short way of the call that is made most often: DPO of a few pairs, with or without a reference. One pair is soon
-/// computed, and the many checks of `dpoLoss`, each with a name for what it finds, took longer. Here they are one question.
-/// Where its answer is no, nothing has been done: `dpoLoss` says what is wrong, or does what is asked.
+/// The short way of the call that is made most often: DPO of pairs that one thread computes, with or without a reference.
+/// A few pairs are soon computed, and the many checks of `dpoLoss`, each with a name for what it finds, took longer. Here
+/// they are one question. Where its answer is no, nothing has been done: `dpoLoss` says what is wrong, or does what is
+/// asked.
 @_optimize(speed) @inline(never)
 func didFewPairs(
   _ pairs: UnsafePointer<swiftdpo_pairs_f64>?, _ options: UnsafePointer<swiftdpo_dpo_options>?,
@@ -21,7 +22,8 @@ func didFewPairs(
   if !reduction.isKnown || !nonfinite.isKnown || options.pointee.reference_free != 0 { return false }
   if firstWrongParameter(options, tieStrengthAbove: 0) != nil { return false }
   let count = pairs.pointee.count
-  if count < 1 || count > 16 { return false }
+  // Doubles are looked at one by one below.
+  if count < 1 || count > (isSingle ? leastChunk : 16) { return false }
 
   let policyChosen = UInt(bitPattern: pairs.pointee.policy_chosen_logps)
   let policyRejected = UInt(bitPattern: pairs.pointee.policy_rejected_logps)
@@ -50,7 +52,7 @@ func didFewPairs(
   if others != 0 && !areOthersApart(pairs, results, size) { return false }
 
   let scale = reduction.scale(count)
-  if isSingle && labelSmoothing == 0 {
+  if isSingle && labelSmoothing == 0 && count <= 16 {
     let places = (UnsafeRawPointer(results) + 8).assumingMemoryBound(to: UnsafeMutableRawPointer?.self)
     // Where a value is not finite, no margin is.
     if kernels.fewPairs(inputs, places, count, beta, scale) { return true }
@@ -59,35 +61,20 @@ func didFewPairs(
   return didOtherFewPairs(pairs, results, count, isSingle, beta, labelSmoothing, scale, refuseNonfinite)
 }
 
-/// Doubles, smoothed labels, and margins far out.
+/// Doubles, smoothed labels, margins far out, and singles that fill more than one vector.
 @_optimize(speed) @inline(never)
 private func didOtherFewPairs(
   _ pairs: UnsafePointer<swiftdpo_pairs_f64>, _ results: UnsafePointer<swiftdpo_pair_results_f64>, _ count: Int,
   _ isSingle: Bool, _ beta: Double, _ labelSmoothing: Double, _ scale: Double, _ refuseNonfinite: Bool
 ) -> Bool {
-  let policyChosen = UnsafeRawPointer(pairs.pointee.policy_chosen_logps).unsafelyUnwrapped
-  let policyRejected = UnsafeRawPointer(pairs.pointee.policy_rejected_logps).unsafelyUnwrapped
-  let refChosen = UnsafeRawPointer(pairs.pointee.ref_chosen_logps)
-  let refRejected = UnsafeRawPointer(pairs.pointee.ref_rejected_logps)
-  if refuseNonfinite {
-    // An element ends with its exponent.
-    let exponent = isSingle ? Float.infinity.bitPattern : UInt32(Double.infinity.bitPattern >> 32)
-    let stride = isSingle ? 4 : 8
-    var offset = stride &- 4
-    @inline(__always) func isFinite(_ array: UnsafeRawPointer) -> Bool {
-      ~array.load(fromByteOffset: offset, as: UInt32.self) & exponent != 0
-    }
-    repeat {
-      if !isFinite(policyChosen) || !isFinite(policyRejected) { return false }
-      if let refChosen, let refRejected, !isFinite(refChosen) || !isFinite(refRejected) { return false }
-      offset &+= stride
-    } while offset < count &* stride
-  }
-
   var job = PairwiseJob(
-    type: isSingle ? .f32 : .f64, count: count, policyChosen: policyChosen, policyRejected: policyRejected)
-  job.refChosen = refChosen
-  job.refRejected = refRejected
+    type: isSingle ? .f32 : .f64, count: count,
+    policyChosen: UnsafeRawPointer(pairs.pointee.policy_chosen_logps).unsafelyUnwrapped,
+    policyRejected: UnsafeRawPointer(pairs.pointee.policy_rejected_logps).unsafelyUnwrapped)
+  job.refChosen = UnsafeRawPointer(pairs.pointee.ref_chosen_logps)
+  job.refRejected = UnsafeRawPointer(pairs.pointee.ref_rejected_logps)
+  if refuseNonfinite && !(isSingle ? kernels.areFinite(&job) : areFewDoublesFinite(job)) { return false }
+
   job.losses = UnsafeMutableRawPointer(results.pointee.losses)
   job.gradPolicyChosen = UnsafeMutableRawPointer(results.pointee.grad_policy_chosen_logps)
   job.gradPolicyRejected = UnsafeMutableRawPointer(results.pointee.grad_policy_rejected_logps)
@@ -105,24 +92,49 @@ private func didOtherFewPairs(
   return true
 }
 
+/// An element ends with its exponent.
+@inline(__always)
+private func areFewDoublesFinite(_ job: PairwiseJob) -> Bool {
+  let exponent = UInt32(Double.infinity.bitPattern >> 32)
+  var offset = 4
+  @inline(__always) func isFinite(_ array: UnsafeRawPointer) -> Bool {
+    ~array.load(fromByteOffset: offset, as: UInt32.self) & exponent != 0
+  }
+  repeat {
+    if !isFinite(job.policyChosen) || !isFinite(job.policyRejected) { return false }
+    if let refChosen = job.refChosen, let refRejected = job.refRejected,
+      !isFinite(refChosen) || !isFinite(refRejected)
+    {
+      return false
+    }
+    offset &+= 8
+  } while offset < job.count &* 8
+  return true
+}
+
 @inline(__always)
 private func isOfThisSize<Struct: GrowableStruct>(_ pointer: UnsafePointer<Struct>) -> Bool {
   UnsafeRawPointer(pointer).load(as: Int.self) == MemoryLayout<Struct>.stride
 }
 
-/// The results that are asked for less often.
-@inline(never)
+/// The results that are asked for less often, beside what was looked at before: the loss, which is the first, and both
+/// gradients.
+@_optimize(speed) @inline(never)
 private func areOthersApart(
   _ pairs: UnsafePointer<swiftdpo_pairs_f64>, _ results: UnsafePointer<swiftdpo_pair_results_f64>, _ size: UInt
 ) -> Bool {
   let inputs = UnsafeRawPointer(pairs).assumingMemoryBound(to: UInt.self) + 2
   let outputs = UnsafeRawPointer(results).assumingMemoryBound(to: UInt.self) + 1
+  @inline(__always) func areApart(_ first: UInt, _ second: UInt) -> Bool {
+    Ledger.Bytes(start: first, size: size).isApart(from: Ledger.Bytes(start: second, size: size))
+  }
   for index in 1..<7 where outputs[index] != 0 {
-    let result = Ledger.Bytes(start: outputs[index], size: size)
-    for input in 0..<4 where !result.isApart(from: Ledger.Bytes(start: inputs[input], size: size)) { return false }
-    for other in 0..<7 where other != index {
-      if !result.isApart(from: Ledger.Bytes(start: outputs[other], size: other == 0 ? 8 : size)) { return false }
-    }
+    let result = outputs[index]
+    for other in 1..<index where !areApart(result, outputs[other]) { return false }
+    let isGradient = index == 2 || index == 3
+    if isGradient { continue }
+    for input in 0..<4 where !areApart(result, inputs[input]) { return false }
+    if !Ledger.Bytes(start: result, size: size).isApart(from: Ledger.Bytes(start: outputs[0], size: 8)) { return false }
   }
   return true
 }

@@ -34,7 +34,7 @@ static PyObject *core_set_num_threads(PyObject *Py_UNUSED(module), PyObject *obj
 
 static PyMethodDef methods[] = {
     FAST(dpo_loss, "($module, policy_chosen_logps, policy_rejected_logps, ref_chosen_logps, ref_rejected_logps, beta, "
-                   "margin, weights, soft_labels, label_smoothing, reduction, nonfinite, mixture, /)"),
+                   "margin, weights, soft_labels, label_smoothing, reduction, nonfinite, mixture, result_type, /)"),
     FAST(tdpo_loss, "($module, tdpo, /, *dpo_loss)"),
     FAST(tensors_dpo_loss,
          "($module, policy_chosen_logps, policy_rejected_logps, ref_chosen_logps, ref_rejected_logps, "
@@ -105,7 +105,8 @@ static int check_library(void) {
 }
 
 static int execute(PyObject *module) {
-  if (check_library() < 0 || PyArray_ImportNumPyAPI() < 0 || name_dlpack() < 0 || name_exchange() < 0)
+  if (check_library() < 0 || PyArray_ImportNumPyAPI() < 0 || name_dlpack() < 0 || name_exchange() < 0 ||
+      name_choices() < 0 || add_shortened(module) < 0)
     return -1;
   return PyModule_AddStringConstant(module, "__version__", VERSION);
 }

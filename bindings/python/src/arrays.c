@@ -259,14 +259,19 @@ int check_rows(const operand *argument) {
 }
 
 int new_arrays(PyArrayObject **arrays, size_t count, int ndim, const npy_intp *shape, int type) {
-  for (size_t i = 0; i < count; i++) {
-    arrays[i] = (PyArrayObject *)PyArray_SimpleNew(ndim, (npy_intp *)shape, type);
-    if (arrays[i] == NULL) {
-      release_arrays(arrays, i);
-      return -1;
-    }
+  PyArray_Descr *descr = PyArray_DescrFromType(type);
+  size_t made = 0;
+  for (; made < count; made++) {
+    Py_INCREF((PyObject *)descr); /* the array takes it over */
+    arrays[made] = (PyArrayObject *)PyArray_NewFromDescr(&PyArray_Type, descr, ndim, shape, NULL, NULL, 0, NULL);
+    if (arrays[made] == NULL)
+      break;
   }
-  return 0;
+  Py_DECREF((PyObject *)descr);
+  if (made == count)
+    return 0;
+  release_arrays(arrays, made);
+  return -1;
 }
 
 void release_arrays(PyArrayObject **arrays, size_t count) {
@@ -279,6 +284,22 @@ PyObject *tuple_of_arrays(PyArrayObject *const *arrays, size_t count) {
   for (size_t i = 0; tuple != NULL && i < count; i++)
     PyTuple_SetItem(tuple, (Py_ssize_t)i, Py_NewRef(arrays[i] == NULL ? Py_None : (PyObject *)arrays[i]));
   return tuple;
+}
+
+int expect_tuple_type(PyObject *type) {
+  if (PyType_Check(type) && PyType_IsSubtype((PyTypeObject *)type, &PyTuple_Type))
+    return 0;
+  PyErr_Format(PyExc_TypeError, "result_type is %R; expected a kind of tuple", type);
+  return -1;
+}
+
+PyObject *named(PyObject *tuple, PyObject *type) {
+  newfunc make = (newfunc)PyType_GetSlot(&PyTuple_Type, Py_tp_new);
+  PyObject *arguments = PyTuple_Pack(1, tuple);
+  PyObject *found = arguments == NULL ? NULL : make((PyTypeObject *)type, arguments, NULL);
+  Py_XDECREF(arguments);
+  Py_DECREF(tuple);
+  return found;
 }
 
 PyObject *head_results(double loss, swiftdpo_reduction reduction, PyArrayObject **arrays, size_t count) {

@@ -88,6 +88,12 @@ void release_arrays(PyArrayObject **arrays, size_t count);
 /** A tuple of arrays, with None for NULL. */
 PyObject *tuple_of_arrays(PyArrayObject *const *arrays, size_t count);
 
+/** Whether `type` is a kind of tuple, such as a named one. */
+int expect_tuple_type(PyObject *type);
+
+/** A tuple as one of a named kind, by what that kind's own function in Python comes to. Takes the tuple over. */
+PyObject *named(PyObject *tuple, PyObject *type);
+
 /** (loss, losses, ...) from a head's arrays, losses first, which it takes over; NULL is None. Unreduced, the loss is the
  * losses. */
 PyObject *head_results(double loss, swiftdpo_reduction reduction, PyArrayObject **arrays, size_t count);
@@ -109,6 +115,9 @@ int exports_dlpack(PyObject *object);
 PyArrayObject *borrow_dlpack(PyObject *object, int *is_bfloat16);
 
 int name_exchange(void); /* tensors.c; once, before the calls */
+int name_choices(void);  /* options.c; as well */
+
+int add_shortened(PyObject *module); /* shortened.c: adds the type to the module */
 
 /* -- options.c: arguments that are no arrays ------------------------------------------------------------------------ */
 

@@ -44,6 +44,9 @@ enum {
   NUM_ALL_OUTPUTS
 };
 
+/* Behind the common inputs come label_smoothing, reduction, nonfinite and a mixture. */
+enum { RESULT_TYPE = NUM_COMMON_INPUTS + 4, NUM_ARGUMENTS };
+
 /** What a call asks beyond the common arguments. */
 typedef struct {
   swiftdpo_dpo_options options;
@@ -120,6 +123,28 @@ typedef struct {
 
 DEFINE_CALL(f32)
 DEFINE_CALL(f64)
+
+/** Takes the arrays of the call that is made most often: rows of one type and length that lie as the library reads them,
+ * with nothing for each pair beside them. 0, with nothing taken, where they are anything else. */
+static int took_plain_rows(operand *in, PyObject *const *floats) {
+  PyArrayObject *first = (PyArrayObject *)floats[POLICY_CHOSEN];
+  for (int i = POLICY_CHOSEN; i <= REF_REJECTED; i++) {
+    PyArrayObject *array = (PyArrayObject *)floats[i];
+    if (!PyArray_Check(floats[i]) || !PyArray_ISCARRAY_RO(array) || PyArray_NDIM(array) != 1)
+      return 0;
+    if (PyArray_TYPE(array) != PyArray_TYPE(first) || PyArray_DIM(array, 0) != PyArray_DIM(first, 0))
+      return 0;
+  }
+  if (PyArray_TYPE(first) != NPY_FLOAT && PyArray_TYPE(first) != NPY_DOUBLE)
+    return 0;
+  for (int i = BETA; i < NUM_COMMON_INPUTS; i++) {
+    if (floats[i] != Py_None)
+      return 0;
+  }
+  for (int i = POLICY_CHOSEN; i <= REF_REJECTED; i++)
+    in[i].array = (PyArrayObject *)Py_NewRef(floats[i]);
+  return 1;
+}
 
 /** One loss for each pair: every array has the shape of the first, (B,) or () for a single pair. */
 static int check_shapes(const operand *in) {
@@ -214,6 +239,8 @@ static int take(operand *in, choices *chosen, PyObject *const *args) {
   if (others[3] != Py_None) {
     if (take_mixture(in, chosen, floats, others[3]) < 0)
       return -1;
+  } else if (chosen->tdpo == NULL && took_plain_rows(in, floats)) {
+    return 0;
   } else if (options->label_smoothing != 0 && floats[SOFT_LABELS] != Py_None) {
     PyErr_SetString(PyExc_ValueError, "label_smoothing and soft_labels both say how sure the labels are: give one");
     return -1;
@@ -225,39 +252,37 @@ static int take(operand *in, choices *chosen, PyObject *const *args) {
   return check_shapes(in);
 }
 
-/** One tuple of two, which it takes over. Either may be NULL, where an exception is set. */
-static PyObject *concatenated(PyObject *first, PyObject *second) {
-  PyObject *all = first == NULL || second == NULL ? NULL : PySequence_Concat(first, second);
-  Py_XDECREF(first);
-  Py_XDECREF(second);
-  return all;
+static PyObject *tuple_of_metrics(const swiftdpo_pair_metrics *m) {
+  return Py_BuildValue("(nnndddddddddddd)", (Py_ssize_t)m->count, (Py_ssize_t)m->num_correct, (Py_ssize_t)m->num_tied,
+                       m->losses, m->chosen_rewards, m->rejected_rewards, m->chosen_logps, m->rejected_logps,
+                       m->gradient_weights, m->chosen_kl_k1, m->chosen_kl_k2, m->chosen_kl_k3, m->rejected_kl_k1,
+                       m->rejected_kl_k2, m->rejected_kl_k3);
 }
 
-/** `results` with all that was computed: arrays as they are, the metrics as a tuple. Takes `results` and `out` over. */
-static PyObject *append_all(PyObject *results, PyArrayObject **out, const numbers *sums) {
-  const swiftdpo_pair_metrics *m = &sums->metrics;
-  PyObject *more =
-      results == NULL
-          ? NULL
-          : Py_BuildValue("(NNNNNNd(nnndddddddddddd))", out[GRAD_REF_CHOSEN], out[GRAD_REF_REJECTED], out[GRAD_BETA],
-                          out[GRAD_MARGIN], out[GRAD_SFT], out[CURVATURES], sums->grad_tie_strength,
-                          (Py_ssize_t)m->count, (Py_ssize_t)m->num_correct, (Py_ssize_t)m->num_tied, m->losses,
-                          m->chosen_rewards, m->rejected_rewards, m->chosen_logps, m->rejected_logps,
-                          m->gradient_weights, m->chosen_kl_k1, m->chosen_kl_k2, m->chosen_kl_k3, m->rejected_kl_k1,
-                          m->rejected_kl_k2, m->rejected_kl_k3);
-  for (int i = NUM_OUTPUTS; results != NULL && i < NUM_DPO_OUTPUTS; i++)
-    out[i] = NULL;
-  return concatenated(results, more);
-}
-
-/** `results` with what is TDPO's own. Takes `results` and `out` over. */
-static PyObject *append_tdpo(PyObject *results, PyArrayObject **out) {
-  if (results == NULL)
-    return NULL;
-  PyObject *more = Py_BuildValue("(NNN)", out[GRAD_CHOSEN_KL], out[GRAD_REJECTED_KL], out[KL_MARGINS]);
-  for (int i = NUM_DPO_OUTPUTS; i < NUM_ALL_OUTPUTS; i++)
-    out[i] = NULL;
-  return concatenated(results, more);
+/** All fields of the results, as a `type`: the loss, the arrays, and numbers, of which the metrics are a tuple; then TDPO's
+ * own arrays, if it is one. None stands for what was not computed. */
+static PyObject *results_of(const choices *chosen, const numbers *sums, PyArrayObject *const *out, PyObject *type) {
+  enum { FIRST = 1, GRAD_TIE_STRENGTH = FIRST + NUM_DPO_OUTPUTS, METRICS, NUM_FIELDS };
+  PyObject *fields[NUM_FIELDS + NUM_ALL_OUTPUTS - NUM_DPO_OUTPUTS];
+  const int num_fields = chosen->tdpo == NULL ? NUM_FIELDS : NUM_FIELDS + NUM_ALL_OUTPUTS - NUM_DPO_OUTPUTS;
+  PyObject *results = PyTuple_New(num_fields);
+  fields[0] = chosen->options.reduction == SWIFTDPO_REDUCTION_NONE ? Py_NewRef((PyObject *)out[LOSSES])
+                                                                   : PyFloat_FromDouble(sums->loss);
+  for (int i = 0; i < NUM_DPO_OUTPUTS; i++)
+    fields[FIRST + i] = Py_NewRef(object_or_none(out[i]));
+  fields[GRAD_TIE_STRENGTH] = chosen->more ? PyFloat_FromDouble(sums->grad_tie_strength) : Py_NewRef(Py_None);
+  fields[METRICS] = chosen->more ? tuple_of_metrics(&sums->metrics) : Py_NewRef(Py_None);
+  for (int i = NUM_FIELDS; i < num_fields; i++)
+    fields[i] = Py_NewRef((PyObject *)out[NUM_DPO_OUTPUTS + i - NUM_FIELDS]);
+  for (int i = 0; i < num_fields; i++) {
+    if (fields[i] == NULL)
+      Py_CLEAR(results);
+    if (results == NULL)
+      Py_XDECREF(fields[i]);
+    else
+      PyTuple_SetItem(results, i, fields[i]);
+  }
+  return results == NULL ? NULL : named(results, type);
 }
 
 static PyObject *dpo_loss(PyObject *const *args, Py_ssize_t nargs, const fused_call *fused, PyObject *tdpo) {
@@ -289,7 +314,8 @@ static PyObject *dpo_loss(PyObject *const *args, Py_ssize_t nargs, const fused_c
   PyArrayObject *out[NUM_ALL_OUTPUTS] = {NULL};
   PyObject *results = NULL;
 
-  if (expect_arguments("dpo_loss", nargs, NUM_COMMON_INPUTS + 4) < 0 || take(in, &chosen, args) < 0)
+  if (expect_arguments("dpo_loss", nargs, NUM_ARGUMENTS) < 0 || expect_tuple_type(args[RESULT_TYPE]) < 0 ||
+      take(in, &chosen, args) < 0)
     goto done;
   PyArrayObject *first = in[POLICY_CHOSEN].array;
   int type = PyArray_TYPE(first);
@@ -309,16 +335,9 @@ static PyObject *dpo_loss(PyObject *const *args, Py_ssize_t nargs, const fused_c
     raise_status(status, &culprit, in, NUM_INPUTS);
     goto done;
   }
-  results = head_results(sums.loss, chosen.options.reduction, out, NUM_OUTPUTS);
-  for (int i = 0; i < NUM_OUTPUTS; i++)
-    out[i] = NULL; /* the tuple's now */
-  if (chosen.more)
-    results = append_all(results, out, &sums);
-  if (tdpo != NULL)
-    results = append_tdpo(results, out);
+  results = results_of(&chosen, &sums, out, args[RESULT_TYPE]);
 done:
-  if (results == NULL)
-    release_arrays(out, NUM_ALL_OUTPUTS);
+  release_arrays(out, NUM_ALL_OUTPUTS);
   release_operands(in, NUM_INPUTS);
   return results;
 }

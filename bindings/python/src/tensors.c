@@ -180,22 +180,9 @@ static PyObject *loss_of_policy(PyObject *const *args, PyObject *loss, PyArrayOb
   return found;
 }
 
-/** A tuple as one of a named kind, by what that kind's own function in Python comes to. Takes the tuple over. */
-static PyObject *named(PyObject *tuple, PyObject *type) {
-  newfunc make = (newfunc)PyType_GetSlot(&PyTuple_Type, Py_tp_new);
-  PyObject *arguments = PyTuple_Pack(1, tuple);
-  PyObject *found = arguments == NULL ? NULL : make((PyTypeObject *)type, arguments, NULL);
-  Py_XDECREF(arguments);
-  Py_DECREF(tuple);
-  return found;
-}
-
 PyObject *core_tensors_dpo_loss(PyObject *Py_UNUSED(module), PyObject *const *args, Py_ssize_t nargs) {
-  if (expect_arguments("tensors_dpo_loss", nargs, NUM_ARGUMENTS) < 0)
+  if (expect_arguments("tensors_dpo_loss", nargs, NUM_ARGUMENTS) < 0 || expect_tuple_type(args[RESULT_TYPE]) < 0)
     return NULL;
-  PyObject *type = args[RESULT_TYPE];
-  if (!PyType_Check(type) || !PyType_IsSubtype((PyTypeObject *)type, &PyTuple_Type))
-    return PyErr_Format(PyExc_TypeError, "result_type is %R; expected a kind of tuple", type);
   DLTensor in[NUM_INPUTS];
   swiftdpo_dpo_options options;
   const DLPackExchangeAPI *api = exchange_of(args[0]);
@@ -233,7 +220,7 @@ PyObject *core_tensors_dpo_loss(PyObject *Py_UNUSED(module), PyObject *const *ar
     Py_XDECREF(results);
     return NULL;
   }
-  return named(results, type);
+  return named(results, args[RESULT_TYPE]);
 }
 
 #define DEFINE_SCALE(DTYPE, TYPE) \

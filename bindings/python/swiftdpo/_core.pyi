@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar, final
 
 import numpy as np
 import numpy.typing as npt
@@ -42,9 +42,19 @@ def dpo_loss(
     reduction: Reduction,
     nonfinite: Nonfinite,
     mixture: tuple[Any, ...] | None,
+    result_type: type[_Result],
     /,
-) -> tuple[Any, ...]: ...
+) -> _Result: ...
 def tdpo_loss(tdpo: tuple[ArrayLike, ArrayLike, float, int], /, *dpo_loss: Any) -> tuple[Any, ...]: ...
+
+@final
+class shortened:
+    def __new__(
+        cls, dpo_loss: Callable[..., Any], names: tuple[str, ...], defaults: tuple[Any, ...], /
+    ) -> Self: ...
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any: ...
+    def __get__(self, instance: object, owner: type | None = None, /) -> Self: ...
+
 def tensors_dpo_loss(
     policy_chosen_logps: Any,
     policy_rejected_logps: Any,

@@ -1,8 +1,10 @@
 """Direct Preference Optimization: losses over pairs of responses, one preferred."""
 
+import functools
+import inspect
 import math
-from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, cast, get_args
 
 from . import _core
 from ._typing import ArrayLike, FloatArray, Nonfinite, Reduction, as_mask
@@ -129,6 +131,11 @@ class DPOLoss(NamedTuple):
     """Sums and counts that merge over batches."""
 
 
+def with_named_metrics(result: DPOLoss) -> DPOLoss:
+    """The extension's results, whose metrics are a plain tuple."""
+    return result._replace(metrics=PairMetrics._make(result.metrics))  # type: ignore[arg-type]
+
+
 def mixture(
     loss_type: LossType | Sequence[LossType],
     loss_weights: Sequence[float] | None,
@@ -181,6 +188,20 @@ def mixture(
     )
 
 
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def _shortened(function: _Function) -> _Function:
+    """The same function, of which plain calls go to the extension at once."""
+    parameters = inspect.signature(function).parameters
+    names = ("beta", "margin", "weights", "soft_labels", "label_smoothing", "reduction", "nonfinite")
+    defaults = (*(parameters[name].default for name in names), None, DPOLoss)
+    short = _core.shortened(function, names, defaults)
+    functools.update_wrapper(short, function)
+    return cast(_Function, short)
+
+
+@_shortened
 def dpo_loss(
     policy_chosen_logps: ArrayLike,
     policy_rejected_logps: ArrayLike,
@@ -384,7 +405,7 @@ def dpo_loss(
         and not reference_free
         and not more
     )
-    result = _core.dpo_loss(
+    result: DPOLoss = _core.dpo_loss(
         policy_chosen_logps,
         policy_rejected_logps,
         ref_chosen_logps,
@@ -416,5 +437,6 @@ def dpo_loss(
             ties,
             more,
         ),
+        DPOLoss,
     )
-    return DPOLoss._make((*result[:-1], PairMetrics._make(result[-1]))) if more else DPOLoss(*result)
+    return with_named_metrics(result) if more else result

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from . import _core
 from ._typing import ArrayLike, FloatArray, LogpsOptions, known_options
 from .blas import REMEDY, prepare
-from .dpo import DPOLoss, PairMetrics, dpo_loss, mixture
+from .dpo import DPOLoss, dpo_loss, mixture, with_named_metrics
 from .logps import SequenceLogps, results_of
 from .rankings import PlackettLuceLoss, plackett_luce_loss
 from .shards import VocabShard
@@ -327,8 +327,9 @@ def fused_linear_dpo_loss(
         head,
         *(given[name] for name in _PAIR_ARGUMENTS),
         mixture(*(given[name] for name in names)),
+        DPOLoss,
     )
-    loss = DPOLoss._make((*result[:-1], PairMetrics._make(result[-1]))) if given["more"] else DPOLoss(*result)
+    loss: DPOLoss = with_named_metrics(result) if given["more"] else result
     policy = results_of(logps, logps_options)
     return FusedDPOLoss(loss.loss, FusedGradients(*gradients), loss, policy, ref_logps)
 

@@ -161,6 +161,7 @@ def tdpo_loss(
         reduction,
         nonfinite,
         None,
+        tuple,
     )
-    *common, _, by_chosen_kl, by_rejected_kl, margins = result
-    return TDPOLoss._make((*common[:4], by_chosen_kl, by_rejected_kl, *common[4:], margins))
+    *_, by_chosen_kl, by_rejected_kl, margins = result
+    return TDPOLoss._make((*result[:4], by_chosen_kl, by_rejected_kl, *result[4:6], margins))

@@ -86,6 +86,7 @@ def evaluate(inputs: PairInputs, options: PairOptions, more: bool) -> tuple[Any,
         options.reduction,
         options.nonfinite,
         mixture,
+        tuple,
     )
     if inputs.chosen_kl is None:
         return _core.dpo_loss(*arguments)
