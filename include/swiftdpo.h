@@ -41,9 +41,9 @@
  *
  * ERRORS
  *   Every call that can fail returns a swiftdpo_status; SWIFTDPO_OK is 0. Arguments are checked before any work: on an
- *   error no result has been written. swiftdpo_status_string() says the rule that was broken, the culprit says which
- *   field and which element broke it. No input crashes the process; a pointer to memory that is not there is the one
- *   thing that no library can check.
+ *   error no result has been written, unless you allow it (SWIFTDPO_NONFINITE_ERROR_LATE). swiftdpo_status_string() says
+ *   the rule that was broken, the culprit says which field and which element broke it. No input crashes the process; a
+ *   pointer to memory that is not there is the one thing that no library can check.
  *
  * STRUCTS THAT GROW
  *   Every struct that you fill begins with struct_size. Start from its _INIT macro (C, C++) or its _init function (for
@@ -181,8 +181,11 @@ typedef enum swiftdpo_reduction {
 
 /** What to do with NaN and infinities in log-probabilities. */
 typedef enum swiftdpo_nonfinite {
-  SWIFTDPO_NONFINITE_ERROR = 0,    /**< Fail with SWIFTDPO_ERROR_NONFINITE and point at the first one. */
-  SWIFTDPO_NONFINITE_PROPAGATE = 1 /**< Compute: NaN and infinities go through to the results that depend on them. */
+  SWIFTDPO_NONFINITE_ERROR = 0,     /**< Fail with SWIFTDPO_ERROR_NONFINITE and point at the first one. */
+  SWIFTDPO_NONFINITE_PROPAGATE = 1, /**< Compute: NaN and infinities go through to the results that depend on them. */
+  /** Fail as SWIFTDPO_NONFINITE_ERROR does, but results may have been written before: for arrays that nobody else has seen,
+   * to be thrown away then. Saves plain DPO of f32 a pass over the log-probabilities. */
+  SWIFTDPO_NONFINITE_ERROR_LATE = 2
 } swiftdpo_nonfinite;
 
 /* ------------------------------------------------------------------------------------------------------------------

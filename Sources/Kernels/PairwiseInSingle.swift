@@ -125,7 +125,8 @@ struct MarginBlock {
         }
       } else {
         while start < end {
-          total.add(finishMargins(job, start, 16, margins(job, start, 16), block))
+          let z = margins(job, start, 16)
+          total.add(finishMargins(job, start, 16, z, block) + shown(z, job))
           block += 1
           start &+= 16
         }
@@ -161,7 +162,13 @@ private func few(_ job: UnsafePointer<PairwiseJob>, _ start: Int, _ count: Int) 
     storePlain(job, start, count, isWhole: false, losses, block.logistic.complement, factor)
     return F64x16(losses).firstLanes(count)
   }
-  return finishMargins(job, start, count, z, &block)
+  return finishMargins(job, start, count, z, &block) + shown(z, job)
+}
+
+/// What margins add to the sum where that shows whether all are finite: 0, or NaN.
+@inline(__always)
+private func shown(_ z: F64x16, _ job: UnsafePointer<PairwiseJob>) -> F64x16 {
+  job.pointee.sumShowsNonfinite ? z - z : F64x16(repeating: 0)
 }
 
 extension F64x16 {

@@ -99,6 +99,8 @@ public struct PairwiseJob {
   public var gradMargins: UnsafeMutableRawPointer?
   public var curvatures: UnsafeMutableRawPointer?
   public var wantsMetrics: Bool
+  /// The sum of losses is NaN where a margin is not finite, though its loss may be. Of plain DPO in single precision.
+  public var sumShowsNonfinite: Bool
 
   @inlinable public init(
     type: ElementType, count: Int, policyChosen: UnsafeRawPointer, policyRejected: UnsafeRawPointer
@@ -117,6 +119,7 @@ public struct PairwiseJob {
     termCount = 1
     parameters = LossParameters()
     wantsMetrics = false
+    sumShowsNonfinite = false
   }
 }
 

@@ -93,12 +93,24 @@ func dpoLoss(
     try mixtureLoss(pairs, options, results, tdpo, &job, &ledger, loss, refuseNonfinite, checksOnly: head != nil)
   } else {
     try withUnsafePointer(to: options) { (options) throws(Fault) in try checkParameters(options) }
-    try checkArrays(&job, refuseNonfinite)
+    job.sumShowsNonfinite = options.nonfinite == SWIFTDPO_NONFINITE_ERROR_LATE && type == .f32 && head == nil
+    try checkArrays(&job, refuseNonfinite && !job.sumShowsNonfinite)
     if head != nil { return }
-    let sum = sumOfLosses(count, &job)
+    let sum = try sumOfLosses(&job)
     // A single pair's sum is its first lane.
     loss?.pointee = count == 1 ? sum.lanes.high[0] * scale : reduced(sum, scale)
   }
+}
+
+/// Plain DPO of all pairs. Where the sum shows what is not finite, it is found now; finite numbers can have an infinite
+/// margin too.
+@inline(__always)
+private func sumOfLosses(_ job: inout PairwiseJob) throws(Fault) -> FixedOrderSum {
+  let sum = sumInChunks(&job)
+  if !job.sumShowsNonfinite || !reduced(sum, 1).isNaN { return sum }
+  try checkArrays(&job, true)
+  job.sumShowsNonfinite = false
+  return sumInChunks(&job)
 }
 
 /// Any losses, any data, any results.
@@ -113,7 +125,7 @@ private func mixtureLoss(
   try checkArrays(&job, refuseNonfinite)
   if checksOnly { return }
   if mixture.isSigmoidAlone {
-    let sum = sumOfLosses(job.count, &job)
+    let sum = sumInChunks(&job)
     loss?.pointee = reduced(sum, job.scale)
     return
   }
@@ -148,17 +160,14 @@ private func checkArrays(_ job: inout PairwiseJob, _ refuseNonfinite: Bool) thro
   }
 }
 
-/// Plain DPO of all pairs, in as many chunks as the count alone asks for, so that threads change no bits.
-@inline(__always)
-private func sumOfLosses(_ count: Int, _ job: inout PairwiseJob) -> FixedOrderSum {
-  count <= leastChunk ? kernels.pairwise(&job, 0..<count) : sumInChunks(count, &job)
-}
-
 /// So many pairs are worth a thread.
 let leastChunk = 4096
 
+/// In as many chunks as the count alone asks for, so that threads change no bits.
 @inline(never)
-private func sumInChunks(_ count: Int, _ job: inout PairwiseJob) -> FixedOrderSum {
+private func sumInChunks(_ job: inout PairwiseJob) -> FixedOrderSum {
+  let count = job.count
+  if count <= leastChunk { return kernels.pairwise(&job, 0..<count) }
   let most = 32
   let share = (count + most - 1) / most
   let grain = share < leastChunk ? leastChunk : (share + 15) & ~15

@@ -5,8 +5,8 @@ import Preference
 
 /// The short way of the call that is made most often: DPO of pairs that one thread computes, with or without a reference.
 /// A few pairs are soon computed, and the many checks of `dpoLoss`, each with a name for what it finds, took longer. Here
-/// they are one question. Where its answer is no, nothing has been done: `dpoLoss` says what is wrong, or does what is
-/// asked.
+/// they are one question. Where its answer is no, `dpoLoss` says what is wrong, or does what is asked; nothing has been
+/// written then, but where a late error allows it.
 @_optimize(speed) @inline(never)
 func didFewPairs(
   _ pairs: UnsafePointer<swiftdpo_pairs_f64>?, _ options: UnsafePointer<swiftdpo_dpo_options>?,
@@ -57,15 +57,14 @@ func didFewPairs(
     // Where a value is not finite, no margin is.
     if kernels.fewPairs(inputs, places, count, beta, scale) { return true }
   }
-  let refuseNonfinite = nonfinite == SWIFTDPO_NONFINITE_ERROR
-  return didOtherFewPairs(pairs, results, count, isSingle, beta, labelSmoothing, scale, refuseNonfinite)
+  return didOtherFewPairs(pairs, results, count, isSingle, beta, labelSmoothing, scale, nonfinite)
 }
 
 /// Doubles, smoothed labels, margins far out, and singles that fill more than one vector.
 @_optimize(speed) @inline(never)
 private func didOtherFewPairs(
   _ pairs: UnsafePointer<swiftdpo_pairs_f64>, _ results: UnsafePointer<swiftdpo_pair_results_f64>, _ count: Int,
-  _ isSingle: Bool, _ beta: Double, _ labelSmoothing: Double, _ scale: Double, _ refuseNonfinite: Bool
+  _ isSingle: Bool, _ beta: Double, _ labelSmoothing: Double, _ scale: Double, _ nonfinite: swiftdpo_nonfinite
 ) -> Bool {
   var job = PairwiseJob(
     type: isSingle ? .f32 : .f64, count: count,
@@ -73,7 +72,12 @@ private func didOtherFewPairs(
     policyRejected: UnsafeRawPointer(pairs.pointee.policy_rejected_logps).unsafelyUnwrapped)
   job.refChosen = UnsafeRawPointer(pairs.pointee.ref_chosen_logps)
   job.refRejected = UnsafeRawPointer(pairs.pointee.ref_rejected_logps)
-  if refuseNonfinite && !(isSingle ? kernels.areFinite(&job) : areFewDoublesFinite(job)) { return false }
+  job.sumShowsNonfinite = isSingle && nonfinite == SWIFTDPO_NONFINITE_ERROR_LATE
+  if !job.sumShowsNonfinite && nonfinite != SWIFTDPO_NONFINITE_PROPAGATE
+    && !(isSingle ? kernels.areFinite(&job) : areFewDoublesFinite(job))
+  {
+    return false
+  }
 
   job.losses = UnsafeMutableRawPointer(results.pointee.losses)
   job.gradPolicyChosen = UnsafeMutableRawPointer(results.pointee.grad_policy_chosen_logps)
@@ -85,10 +89,11 @@ private func didOtherFewPairs(
   job.p = 1 - labelSmoothing
   job.q = labelSmoothing
   job.scale = scale
-  let loss = results.pointee.loss
   let sum = kernels.pairwise(&job, 0..<count)
   // A single pair's sum is its first lane.
-  loss?.pointee = count == 1 ? sum.lanes.high[0] * scale : reduced(sum, scale)
+  let loss = count == 1 ? sum.lanes.high[0] * scale : reduced(sum, scale)
+  if job.sumShowsNonfinite && loss.isNaN { return false }
+  results.pointee.loss?.pointee = loss
   return true
 }
 

@@ -37,13 +37,13 @@ func checkReduction(_ reduction: swiftdpo_reduction, count: Int) throws(Fault) -
 }
 
 extension swiftdpo_nonfinite {
-  @inline(__always) var isKnown: Bool { rawValue <= SWIFTDPO_NONFINITE_PROPAGATE.rawValue }
+  @inline(__always) var isKnown: Bool { rawValue <= SWIFTDPO_NONFINITE_ERROR_LATE.rawValue }
 }
 
 /// Whether NaN and infinities are to be refused.
 func checkNonfinitePolicy(_ policy: swiftdpo_nonfinite) throws(Fault) -> Bool {
   try require(policy.isKnown, SWIFTDPO_ERROR_NONFINITE_POLICY, "nonfinite")
-  return policy == SWIFTDPO_NONFINITE_ERROR
+  return policy != SWIFTDPO_NONFINITE_PROPAGATE
 }
 
 func checkFlag(_ flag: Int32, _ name: FieldName) throws(Fault) -> Bool {

@@ -60,7 +60,7 @@ static void test_buffers(void) {
 static void test_values(void) {
   REFUSED(SWIFTDPO_ERROR_DIVERGENCE_KIND, "kind", 0, f.options.kind = (swiftdpo_divergence_kind)4);
   REFUSED(SWIFTDPO_ERROR_DIVERGENCE_KIND, "kind", 0, f.options.kind = (swiftdpo_divergence_kind)-1);
-  REFUSED(SWIFTDPO_ERROR_NONFINITE_POLICY, "nonfinite", 0, f.options.nonfinite = (swiftdpo_nonfinite)2);
+  REFUSED(SWIFTDPO_ERROR_NONFINITE_POLICY, "nonfinite", 0, f.options.nonfinite = (swiftdpo_nonfinite)3);
   for (size_t i = 0; i < SIZE; i++) {
     REFUSED(SWIFTDPO_ERROR_NONFINITE, "logp", i, f.read.logp[i] = (real)NAN);
     REFUSED(SWIFTDPO_ERROR_NONFINITE, "logq", i, f.read.logq[i] = (real)INFINITY);

@@ -364,7 +364,7 @@ static void test_short_way(void) {
       b[way].options.beta = random_real(&seed, 0.01, 2);
       b[way].options.label_smoothing = random_real(&seed, 0, 1) < 0.5 ? 0 : random_real(&seed, 0, 0.49);
       b[way].options.reduction = (swiftdpo_reduction)random_real(&seed, 0, 2.99);
-      b[way].options.nonfinite = (swiftdpo_nonfinite)random_real(&seed, 0, 1.5);
+      b[way].options.nonfinite = (swiftdpo_nonfinite)random_real(&seed, 0, 2.5);
       if (random_real(&seed, 0, 1) < 0.4)
         b[way].pairs.ref_chosen_logps = b[way].pairs.ref_rejected_logps = NULL;
       spoil(&b[way], &seed);

@@ -198,7 +198,7 @@ static void test_options(void) {
   REFUSED(SWIFTDPO_ERROR_LABEL_SMOOTHING, "label_smoothing", 0, f.options.label_smoothing = NAN);
   REFUSED(SWIFTDPO_ERROR_REDUCTION, "reduction", 0, f.options.reduction = (swiftdpo_reduction)3);
   REFUSED(SWIFTDPO_ERROR_REDUCTION, "reduction", 0, f.options.reduction = (swiftdpo_reduction)-1);
-  REFUSED(SWIFTDPO_ERROR_NONFINITE_POLICY, "nonfinite", 0, f.options.nonfinite = (swiftdpo_nonfinite)2);
+  REFUSED(SWIFTDPO_ERROR_NONFINITE_POLICY, "nonfinite", 0, f.options.nonfinite = (swiftdpo_nonfinite)3);
   ACCEPTED(f.options.label_smoothing = 0x1.fffffffffffffp-2);
 }
 
@@ -223,6 +223,7 @@ static void test_nonfinite_logps_of_many_pairs(void) {
   static real chosen[MOST], rejected[MOST];
   TYPED(swiftdpo_pairs) pairs = INIT(PAIRS);
   const TYPED(swiftdpo_pair_results) results = INIT(PAIR_RESULTS);
+  swiftdpo_dpo_options options = SWIFTDPO_DPO_OPTIONS_INIT;
   pairs.policy_chosen_logps = chosen;
   pairs.policy_rejected_logps = rejected;
   for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
@@ -230,17 +231,76 @@ static void test_nonfinite_logps_of_many_pairs(void) {
     CHECK_OK(TYPED(swiftdpo_dpo_loss)(&pairs, NULL, &results, NULL));
     for (size_t at = 0; at < pairs.count; at++) {
       swiftdpo_culprit culprit = {"nobody", 999999};
+      options.nonfinite = at % 2 ? SWIFTDPO_NONFINITE_ERROR_LATE : SWIFTDPO_NONFINITE_ERROR;
       rejected[at] = values[at % 3];
-      CHECK_STATUS(SWIFTDPO_ERROR_NONFINITE, TYPED(swiftdpo_dpo_loss)(&pairs, NULL, &results, &culprit));
+      CHECK_STATUS(SWIFTDPO_ERROR_NONFINITE, TYPED(swiftdpo_dpo_loss)(&pairs, &options, &results, &culprit));
       CHECK(strcmp(culprit.argument, "policy_rejected_logps") == 0 && culprit.index == at);
       rejected[at] = 0;
     }
   }
 }
 
+/** What is not finite is found in every chunk and every part of one, by the same name, though it leaves the loss finite.
+ * Finite numbers are never refused, whatever becomes of them. */
+static void test_late_error(void) {
+  enum { COUNT_OF_MANY = 20011 };
+  static real logps[4][COUNT_OF_MANY], gradients[2][2][COUNT_OF_MANY];
+  static const char *const names[] = {"policy_chosen_logps", "policy_rejected_logps", "ref_chosen_logps",
+                                      "ref_rejected_logps"};
+  static const real values[] = {(real)INFINITY, (real)-INFINITY, (real)NAN};
+  static const size_t places[] = {0, 15, 16, 127, 4095, 4096, 4111, 12288, 16384, 20000, COUNT_OF_MANY - 1};
+  static const size_t counts[] = {1, 2, 15, 16, 17, 300, 4096, 4097, COUNT_OF_MANY};
+  enum { COUNTS = sizeof counts / sizeof *counts, PLACES = sizeof places / sizeof *places };
+  TYPED(swiftdpo_pairs) pairs = INIT(PAIRS);
+  TYPED(swiftdpo_pair_results) results = INIT(PAIR_RESULTS);
+  swiftdpo_dpo_options options = SWIFTDPO_DPO_OPTIONS_INIT;
+  double losses[2];
+  pairs.policy_chosen_logps = logps[0];
+  pairs.policy_rejected_logps = logps[1];
+  pairs.ref_chosen_logps = logps[2];
+  pairs.ref_rejected_logps = logps[3];
+  for (size_t i = 0; i < COUNTS; i++) {
+    pairs.count = counts[i];
+    for (size_t place = 0; place < PLACES && places[place] < pairs.count; place++) {
+      for (size_t argument = 0; argument < 4; argument++) {
+        for (int smoothed = 0; smoothed < 2; smoothed++) {
+          swiftdpo_culprit culprit = {"nobody", 999999};
+          options.nonfinite = SWIFTDPO_NONFINITE_ERROR_LATE;
+          options.label_smoothing = smoothed ? 0.25 : 0;
+          logps[argument][places[place]] = values[(argument + place) % 3];
+          results.grad_policy_chosen_logps = gradients[0][0];
+          CHECK_STATUS(SWIFTDPO_ERROR_NONFINITE, TYPED(swiftdpo_dpo_loss)(&pairs, &options, &results, &culprit));
+          CHECK(strcmp(culprit.argument, names[argument]) == 0 && culprit.index == places[place]);
+          logps[argument][places[place]] = 0;
+        }
+      }
+    }
+
+    /* Margins beyond the largest double, and far beyond what single precision is computed for. */
+    static const double betas[] = {0.1, 1e300};
+    logps[0][pairs.count / 2] = (real)3e38;
+    logps[3][pairs.count / 3] = (real)-100;
+    for (size_t beta = 0; beta < 2; beta++) {
+      options.beta = betas[beta];
+      for (int late = 0; late < 2; late++) {
+        options.nonfinite = late ? SWIFTDPO_NONFINITE_ERROR_LATE : SWIFTDPO_NONFINITE_ERROR;
+        results.loss = &losses[late];
+        results.grad_policy_chosen_logps = gradients[late][0];
+        results.grad_policy_rejected_logps = gradients[late][1];
+        CHECK_OK(TYPED(swiftdpo_dpo_loss)(&pairs, &options, &results, NULL));
+      }
+      CHECK_SAME_BITS(&losses[0], &losses[1], sizeof losses[0]);
+      CHECK_SAME_BITS(gradients[0][0], gradients[1][0], sizeof gradients[0]);
+    }
+    logps[0][pairs.count / 2] = logps[3][pairs.count / 3] = 0;
+    results.loss = NULL;
+    options.beta = 0.1;
+  }
+}
+
 /** Parameters are not data: they must be right even where NaN in log-probabilities is let through. */
 static void test_parameters_of_each_pair(void) {
-  for (int policy = SWIFTDPO_NONFINITE_ERROR; policy <= SWIFTDPO_NONFINITE_PROPAGATE; policy++) {
+  for (int policy = SWIFTDPO_NONFINITE_ERROR; policy <= SWIFTDPO_NONFINITE_ERROR_LATE; policy++) {
 #define REFUSED_PARAMETER(status, argument, element, breakage) \
   REFUSED(status, argument, element, f.options.nonfinite = (swiftdpo_nonfinite)policy; breakage)
     REFUSED_PARAMETER(SWIFTDPO_ERROR_BETA, "betas", 0, f.read.betas[0] = 0);
@@ -307,5 +367,6 @@ void TYPED(test_pairs_bad_input)(void) {
   }
   kind = ALL_PARAMETERS;
   test_nonfinite_logps_of_many_pairs();
+  test_late_error();
   test_parameters_of_each_pair();
 }

@@ -75,7 +75,7 @@ static void test_each(which function) {
   REFUSED_BY(SWIFTDPO_ERROR_BETA, "beta", 0, f.options.beta = NAN);
   REFUSED_BY(SWIFTDPO_ERROR_BETA, "betas", 2, f.read.betas[2] = -1);
   REFUSED_BY(SWIFTDPO_ERROR_BETA, "betas", 1, f.read.betas[1] = (real)INFINITY);
-  REFUSED_BY(SWIFTDPO_ERROR_NONFINITE_POLICY, "nonfinite", 0, f.options.nonfinite = (swiftdpo_nonfinite)2);
+  REFUSED_BY(SWIFTDPO_ERROR_NONFINITE_POLICY, "nonfinite", 0, f.options.nonfinite = (swiftdpo_nonfinite)3);
   REFUSED_BY(SWIFTDPO_ERROR_COUNT, "num_responses", 0, f.responses.num_responses = 0);
   REFUSED_BY(SWIFTDPO_ERROR_SIZE_OVERFLOW, "num_prompts", 0, f.responses.num_prompts = SIZE_MAX);
   REFUSED_BY(SWIFTDPO_ERROR_SIZE_OVERFLOW, "num_prompts", 0, f.responses.num_prompts = SIZE_MAX / 8);

@@ -367,7 +367,8 @@ static void check_outcome(const call *c) {
     const bool may_change = c->in_place && (c->faults || c->over >= 0) && c->status == SWIFTDPO_OK;
     if (r->role == INPUT && !may_change && !is_as_before(r))
       fail(c, "buffer %d, an input, has been written to", i);
-    if (c->status != SWIFTDPO_OK && r->role != WORKSPACE && !is_as_before(r))
+    const bool is_late = c->may_write && c->status == SWIFTDPO_ERROR_NONFINITE && r->role == RESULT;
+    if (c->status != SWIFTDPO_OK && r->role != WORKSPACE && !is_late && !is_as_before(r))
       fail(c, "refused (%s: %s), but buffer %d has been written to", c->culprit.argument,
            swiftdpo_status_string(c->status), i);
   }
@@ -456,7 +457,7 @@ static uint64_t digest(const call *c) {
 void make(call *c, const description *what) {
   c->function = what->function;
   c->num_rooms = c->num_counts = c->num_products = 0;
-  c->promises_no_nan = c->in_place = c->cannot_refuse = false;
+  c->promises_no_nan = c->in_place = c->cannot_refuse = c->may_write = false;
   c->wild = seldom(c, 6);
   what->make(c);
   if (c->digests)

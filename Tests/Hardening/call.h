@@ -84,6 +84,7 @@ struct call {
   bool cannot_refuse;   /**< it has no status */
   bool promises_no_nan; /**< finite input gives no NaN */
   bool in_place;        /**< a result may stand in an input's place */
+  bool may_write;       /**< results may have been written where it refuses what is not finite */
   uint64_t outcome;     /**< a number that tells status and results of two calls apart */
   int runs;
 };

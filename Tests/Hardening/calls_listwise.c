@@ -26,7 +26,7 @@ void TYPED(listwise_loss)(call *c) {
   options->beta = number(c, POSITIVE);
   options->loss_type = (swiftdpo_listwise_loss_type)choice(c, 3);
   options->reduction = (swiftdpo_reduction)choice(c, 3);
-  options->nonfinite = (swiftdpo_nonfinite)choice(c, 2);
+  options->nonfinite = (swiftdpo_nonfinite)choice(c, 3);
 
   const size_t groups = count(c, &lists->num_groups, 0, 200);
   size_t *sizes = scratch(c, groups * sizeof *sizes);

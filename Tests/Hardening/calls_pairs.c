@@ -76,7 +76,8 @@ static void pair_loss(call *c, bool is_tdpo) {
   options->beta = number(c, POSITIVE);
   options->label_smoothing = is_mixture || pick(c, 2) ? 0.45 * number(c, INNER_UNIT) : 0;
   options->reduction = (swiftdpo_reduction)choice(c, 3);
-  options->nonfinite = (swiftdpo_nonfinite)choice(c, 2);
+  options->nonfinite = (swiftdpo_nonfinite)choice(c, 3);
+  c->may_write = options->nonfinite == SWIFTDPO_NONFINITE_ERROR_LATE;
   options->reference_free = choice(c, 2);
   options->margin = !plain && pick(c, 2) ? number(c, REAL) : 0;
   options->f_alpha_divergence_coef = number(c, REAL);

@@ -10,7 +10,7 @@ void TYPED(divergence)(call *c) {
   const size_t length = count(c, &distributions->num_outcomes, 1, 3000);
   multiplied(c);
   options->kind = (swiftdpo_divergence_kind)choice(c, 4);
-  options->nonfinite = (swiftdpo_nonfinite)choice(c, 2);
+  options->nonfinite = (swiftdpo_nonfinite)choice(c, 3);
   distributions->logp = numbers(c, ELEMENT, rows * length, PROPER_LOGP);
   distributions->logq = numbers(c, ELEMENT, rows * length, PROPER_LOGP);
   results->divergences = maybe_result(c, F64, rows);
@@ -29,7 +29,7 @@ void TYPED(kl_estimates)(call *c) {
   void *k1 = maybe_result(c, ELEMENT, length);
   void *k2 = maybe_result(c, ELEMENT, length);
   void *k3 = maybe_result(c, ELEMENT, length);
-  const swiftdpo_nonfinite nonfinite = (swiftdpo_nonfinite)choice(c, 2);
+  const swiftdpo_nonfinite nonfinite = (swiftdpo_nonfinite)choice(c, 3);
   c->promises_no_nan = true;
   CALL(c, TYPED(swiftdpo_kl_estimates)(n, policy, reference, nonfinite, k1, k2, k3, &c->culprit));
 }
@@ -41,7 +41,7 @@ void TYPED(preference_probability)(call *c) {
   const void *rejected = numbers(c, ELEMENT, length, REAL);
   void *probabilities = maybe_result(c, ELEMENT, length);
   void *logs = maybe_result(c, ELEMENT, length);
-  const swiftdpo_nonfinite nonfinite = (swiftdpo_nonfinite)choice(c, 2);
+  const swiftdpo_nonfinite nonfinite = (swiftdpo_nonfinite)choice(c, 3);
   c->promises_no_nan = true;
   CALL(c, TYPED(swiftdpo_preference_probability)(n, chosen, rejected, nonfinite, probabilities, logs, &c->culprit));
 }
@@ -59,7 +59,7 @@ static prompts some_prompts(call *c, bool has_reference) {
   p.elements = p.prompts * count(c, &p.responses->num_responses, 1, 2000);
   multiplied(c);
   p.options->beta = number(c, POSITIVE);
-  p.options->nonfinite = (swiftdpo_nonfinite)choice(c, 2);
+  p.options->nonfinite = (swiftdpo_nonfinite)choice(c, 3);
   if (seldom(c, 4))
     p.options = NULL;
   p.responses->betas = maybe_numbers(c, ELEMENT, p.prompts, POSITIVE);

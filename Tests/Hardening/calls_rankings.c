@@ -65,7 +65,7 @@ void TYPED(plackett_luce_loss)(call *c) {
   LAID_OUT(swiftdpo_ranking_results) *results = STRUCT(c, LAID_OUT(swiftdpo_ranking_results), INIT(RANKING_RESULTS));
   options->beta = number(c, POSITIVE);
   options->reduction = (swiftdpo_reduction)choice(c, 3);
-  options->nonfinite = (swiftdpo_nonfinite)choice(c, 2);
+  options->nonfinite = (swiftdpo_nonfinite)choice(c, 3);
   options->first_choice = (swiftdpo_first_choice)choice(c, 2);
   options->ties = (swiftdpo_ties)choice(c, 4);
   options->top = pick(c, 3) == 0 ? pick(c, 6) : 0;

@@ -48,7 +48,7 @@ static swiftdpo_responses_f64 *samples(call *c, size_t *prompts, size_t *length)
 static swiftdpo_policy_options *policy_options(call *c) {
   swiftdpo_policy_options *options = STRUCT(c, swiftdpo_policy_options, SWIFTDPO_POLICY_OPTIONS_INIT);
   options->beta = number(c, POSITIVE);
-  options->nonfinite = (swiftdpo_nonfinite)choice(c, 2);
+  options->nonfinite = (swiftdpo_nonfinite)choice(c, 3);
   return seldom(c, 4) ? NULL : options;
 }
 

@@ -7,7 +7,7 @@ swiftdpo_logps_options *logps_options(call *c) {
   swiftdpo_logps_options *options = STRUCT(c, swiftdpo_logps_options, SWIFTDPO_LOGPS_OPTIONS_INIT);
   options->shift = choice(c, 2);
   options->average = choice(c, 2);
-  options->nonfinite = (swiftdpo_nonfinite)choice(c, 2);
+  options->nonfinite = (swiftdpo_nonfinite)choice(c, 3);
   if (pick(c, 3) == 0) {
     const double scale = number(c, POSITIVE);
     options->logit_scale = c->faults ? scale : fmin(fmax(scale, 0x1p-20), 4);

@@ -12,7 +12,7 @@ void TYPED(unpaired_loss)(call *c) {
   options->baseline = number(c, REAL);
   options->loss_type = (swiftdpo_unpaired_loss_type)choice(c, 3);
   options->reduction = (swiftdpo_reduction)choice(c, 3);
-  options->nonfinite = (swiftdpo_nonfinite)choice(c, 2);
+  options->nonfinite = (swiftdpo_nonfinite)choice(c, 3);
   options->reference_free = choice(c, 2);
 
   unpaired->policy_logps = numbers(c, ELEMENT, n, LOGP);

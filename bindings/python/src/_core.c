@@ -106,7 +106,7 @@ static int check_library(void) {
 
 static int execute(PyObject *module) {
   if (check_library() < 0 || PyArray_ImportNumPyAPI() < 0 || name_dlpack() < 0 || name_exchange() < 0 ||
-      name_choices() < 0 || add_shortened(module) < 0)
+      name_choices() < 0 || make_handler() < 0 || add_shortened(module) < 0)
     return -1;
   return PyModule_AddStringConstant(module, "__version__", VERSION);
 }

@@ -260,7 +260,14 @@ int check_rows(const operand *argument) {
 
 int new_arrays(PyArrayObject **arrays, size_t count, int ndim, const npy_intp *shape, int type) {
   PyArray_Descr *descr = PyArray_DescrFromType(type);
-  size_t made = 0;
+  size_t size = (size_t)PyDataType_ELSIZE(descr), made = 0;
+  for (int i = 0; i < ndim; i++)
+    size *= (size_t)shape[i];
+  PyObject *before;
+  if (use_memory(&before, size) < 0) {
+    Py_DECREF((PyObject *)descr);
+    return -1;
+  }
   for (; made < count; made++) {
     Py_INCREF((PyObject *)descr); /* the array takes it over */
     arrays[made] = (PyArrayObject *)PyArray_NewFromDescr(&PyArray_Type, descr, ndim, shape, NULL, NULL, 0, NULL);
@@ -268,7 +275,7 @@ int new_arrays(PyArrayObject **arrays, size_t count, int ndim, const npy_intp *s
       break;
   }
   Py_DECREF((PyObject *)descr);
-  if (made == count)
+  if (leave_memory(before) == 0 && made == count)
     return 0;
   release_arrays(arrays, made);
   return -1;

@@ -105,6 +105,19 @@ static inline PyObject *object_or_none(PyArrayObject *array) { return array == N
 
 static inline void *data_of(PyArrayObject *array) { return array == NULL ? NULL : PyArray_DATA(array); }
 
+/* -- memory.c: where results lie ------------------------------------------------------------------------------------ */
+
+/** Memory that begins with a line of the caches; NULL if there is none. In any thread, with or without the GIL. */
+void *take_memory(size_t size);
+
+/** Gives it back. NULL is none. */
+void give_memory(void *memory);
+
+/** NumPy takes the memory of arrays of `size` bytes from here until it is left, if they are large and the program has not
+ * chosen another place for them. */
+int use_memory(PyObject **before, size_t size);
+int leave_memory(PyObject *before); /* keeps an exception that is set */
+
 /* -- dlpack.c: tensors of other libraries as arrays ----------------------------------------------------------------- */
 
 int name_dlpack(void); /* once, before the rest */
@@ -116,6 +129,7 @@ PyArrayObject *borrow_dlpack(PyObject *object, int *is_bfloat16);
 
 int name_exchange(void); /* tensors.c; once, before the calls */
 int name_choices(void);  /* options.c; as well */
+int make_handler(void);  /* memory.c; as well */
 
 int add_shortened(PyObject *module); /* shortened.c: adds the type to the module */
 

@@ -8,7 +8,6 @@
 #include "core.h"
 
 #include <stddef.h>
-#include <stdlib.h>
 
 #include "third_party/dlpack.h"
 
@@ -64,28 +63,35 @@ static int alike(const DLTensor *x, const DLTensor *y) {
   return x->dtype.bits == y->dtype.bits && x->ndim == y->ndim && size_of(x) == size_of(y);
 }
 
-/** A tensor in memory of its own, until its framework has it. */
+/** A tensor in memory of its own, until its framework has it. It lies behind its elements. */
 typedef struct {
   DLManagedTensorVersioned managed;
   int64_t shape[1], strides[1];
-  _Alignas(max_align_t) char data[];
 } new_tensor;
 
-/** Not by Python's allocator, which wants its lock: a tensor may go in any thread. */
-static void delete_tensor(DLManagedTensorVersioned *managed) { free(managed->manager_ctx); }
+/** A tensor may go in any thread. */
+static void delete_tensor(DLManagedTensorVersioned *managed) { give_memory(managed->manager_ctx); }
+
+static void drop_tensor(new_tensor *tensor) {
+  if (tensor != NULL)
+    delete_tensor(&tensor->managed);
+}
 
 /** A number, or a row as long as `row`, in its type. */
 static new_tensor *make_tensor(const DLTensor *row, int ndim) {
-  new_tensor *made = malloc(sizeof *made + (ndim == 0 ? 1 : size_of(row)) * (row->dtype.bits / 8));
-  if (made == NULL)
+  const size_t size = (ndim == 0 ? 1 : size_of(row)) * (row->dtype.bits / 8);
+  const size_t place = (size + _Alignof(new_tensor) - 1) / _Alignof(new_tensor) * _Alignof(new_tensor);
+  char *data = take_memory(place + sizeof(new_tensor));
+  if (data == NULL)
     return NULL;
+  new_tensor *made = (new_tensor *)(data + place);
   made->shape[0] = (int64_t)size_of(row);
   made->strides[0] = 1;
   made->managed = (DLManagedTensorVersioned){
       .version = {DLPACK_MAJOR_VERSION, DLPACK_MINOR_VERSION},
-      .manager_ctx = made,
+      .manager_ctx = data,
       .deleter = delete_tensor,
-      .dl_tensor = {made->data, {kDLCPU, 0}, ndim, row->dtype, made->shape, made->strides, 0},
+      .dl_tensor = {data, {kDLCPU, 0}, ndim, row->dtype, made->shape, made->strides, 0},
   };
   return made;
 }
@@ -97,7 +103,7 @@ static PyObject *hand_over(new_tensor *const *made, Py_ssize_t count, Py_ssize_t
   for (Py_ssize_t i = 0; i < count; i++) {
     void *object = NULL;
     if (tuple == NULL || made[i] == NULL) {
-      free(made[i]);
+      drop_tensor(made[i]);
       Py_CLEAR(tuple);
     } else if (api->managed_tensor_to_py_object_no_sync(&made[i]->managed, &object) != 0) {
       Py_CLEAR(tuple); /* the framework has taken the tensor over, whether or not it succeeds */
@@ -128,15 +134,15 @@ enum { LOSS, CHOSEN_REWARDS, REJECTED_REWARDS, NUM_TENSORS };
     const swiftdpo_pair_results_##DTYPE results = { \
         .struct_size = sizeof results, \
         .loss = &loss, \
-        .losses = whole ? NULL : (TYPE *)out[LOSS]->data, \
+        .losses = whole ? NULL : (TYPE *)out[LOSS]->managed.dl_tensor.data, \
         .grad_policy_chosen_logps = data_of(gradients[0]), \
         .grad_policy_rejected_logps = data_of(gradients[1]), \
-        .chosen_rewards = (TYPE *)out[CHOSEN_REWARDS]->data, \
-        .rejected_rewards = (TYPE *)out[REJECTED_REWARDS]->data, \
+        .chosen_rewards = (TYPE *)out[CHOSEN_REWARDS]->managed.dl_tensor.data, \
+        .rejected_rewards = (TYPE *)out[REJECTED_REWARDS]->managed.dl_tensor.data, \
     }; \
     const swiftdpo_status status = swiftdpo_dpo_loss_##DTYPE(&pairs, options, &results, NULL); \
     if (whole && status == SWIFTDPO_OK) \
-      *(TYPE *)out[LOSS]->data = (TYPE)loss; \
+      *(TYPE *)out[LOSS]->managed.dl_tensor.data = (TYPE)loss; \
     return status; \
   }
 
@@ -165,7 +171,12 @@ static int take_options(swiftdpo_dpo_options *options, PyObject *const *args) {
     return 0;
   if (take_double(&options->label_smoothing, args[1], "label_smoothing") < 0)
     return 0;
-  return take_reduction(&options->reduction, args[2]) == 0 && take_nonfinite(&options->nonfinite, args[3]) == 0;
+  if (take_reduction(&options->reduction, args[2]) < 0 || take_nonfinite(&options->nonfinite, args[3]) < 0)
+    return 0;
+  /* Nobody sees the results of a call that fails. */
+  if (options->nonfinite == SWIFTDPO_NONFINITE_ERROR)
+    options->nonfinite = SWIFTDPO_NONFINITE_ERROR_LATE;
+  return 1;
 }
 
 /** What the autograd function of `apply` makes of (chosen, rejected, (loss, (gradient, gradient))). */
@@ -209,7 +220,7 @@ PyObject *core_tensors_dpo_loss(PyObject *Py_UNUSED(module), PyObject *const *ar
   }
   if (status != SWIFTDPO_OK) {
     for (int i = 0; i < NUM_TENSORS; i++)
-      free(out[i]);
+      drop_tensor(out[i]);
     release_arrays(gradients, 2);
     return Py_NewRef(Py_None);
   }
@@ -228,7 +239,7 @@ PyObject *core_tensors_dpo_loss(PyObject *Py_UNUSED(module), PyObject *const *ar
     const TYPE *from = PyArray_DATA(gradient), *factors = by->data; \
     const npy_intp count = PyArray_SIZE(gradient); \
     for (npy_intp i = 0; i < count; i++) \
-      ((TYPE *)out->data)[i] = from[i] * factors[by->ndim == 0 ? 0 : i]; \
+      ((TYPE *)out->managed.dl_tensor.data)[i] = from[i] * factors[by->ndim == 0 ? 0 : i]; \
   }
 
 DEFINE_SCALE(f32, float)

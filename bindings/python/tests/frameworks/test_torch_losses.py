@@ -451,6 +451,29 @@ def test_hooks_see_the_shortest_way_s_gradients() -> None:
     assert leaf.grad is first and torch.equal(first, 2 * plain)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_large_tensors_lie_in_memory_that_is_kept(dtype: torch.dtype) -> None:
+    count = 20_000
+    chosen, rejected, *reference = (logps(count, seed=seed).detach().to(dtype) for seed in range(4))
+    arrays = [x.numpy() for x in (chosen, rejected, *reference)]
+    expected = swiftdpo.dpo_loss(*arrays, beta=0.3, reduction="none")
+    chosen.requires_grad_()
+    places = []
+    for _ in range(5):
+        chosen.grad = None
+        out = sdt.dpo_loss(chosen, rejected, *reference, beta=0.3, reduction="none")
+        out.loss.sum().backward()
+        assert chosen.grad is not None
+        results = [out.loss.detach(), out.chosen_rewards, out.rejected_rewards, chosen.grad]
+        theirs = [expected.losses, expected.chosen_rewards, expected.rejected_rewards]
+        for tensor, array in zip(results, [*theirs, expected.grad_policy_chosen_logps], strict=True):
+            np.testing.assert_array_equal(tensor.numpy(), array)
+        places.append({tensor.data_ptr() for tensor in results[:3]})
+        assert all(place % 64 == 0 for place in places[-1])
+        assert len({place % 4096 for place in places[-1]}) == 3
+    assert places[-1] & set().union(*places[:-1])
+
+
 def test_what_does_not_lie_plainly_goes_the_general_way() -> None:
     expected, leaf = plain_pairs()
     reference = [logps(B, seed=seed).detach() for seed in (2, 3)]
