@@ -6,12 +6,12 @@ import Preference
 @inline(__always)
 func pairwiseInSingle(_ job: UnsafePointer<PairwiseJob>, _ range: Range<Int>) -> FixedOrderSum {
   let count = range.upperBound &- range.lowerBound
-  return count < 16 ? sumOf(few(job, range.lowerBound, count), count) : many(job, range)
+  return count < 16 ? sum(few(job, range.lowerBound, count), count) : many(job, range)
 }
 
 /// The sum of sixteen losses, or fewer. Adding to 0 changes nothing.
 @inline(__always)
-func sumOf(_ losses: F64x16, _ count: Int) -> FixedOrderSum {
+private func sum(_ losses: F64x16, _ count: Int) -> FixedOrderSum {
   var sum = FixedOrderSum()
   sum.lanes.high = losses.low
   if count > 8 { sum.add(losses.high) }

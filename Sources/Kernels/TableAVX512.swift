@@ -11,7 +11,7 @@ import Preference
     swiftdpo_kernels_avx2(memory)
     let table = memory.assumingMemoryBound(to: KernelTable.self)
     table.pointee.pairwise = pairwise
-    table.pointee.fewPairs = { fewPairs($0, $1, $2, $3, $4) }
+    table.pointee.onePair = { onePair($0, $1, $2, $3) }
     table.pointee.ranking = ranking
     table.pointee.firstNonfinite = firstNonfinite
     table.pointee.areFinite = areFinite

@@ -5,13 +5,11 @@ public struct KernelTable {
   /// Pairs `range` of the job; returns the sum of their losses.
   public var pairwise: (UnsafePointer<PairwiseJob>, Range<Int>) -> FixedOrderSum
 
-  /// Plain DPO of 1 to 16 pairs of singles: policy's and reference's log-probabilities of the chosen and the rejected
-  /// response, or NULL for both of the reference; then where results go, in the order of the header's struct; how many; beta
-  /// and the loss's scale. False where it is left to `pairwise`: then nothing has been written.
-  public var fewPairs:
-    @convention(c) (
-      UnsafePointer<UnsafeRawPointer?>, UnsafePointer<UnsafeMutableRawPointer?>, Int, Double, Double
-    ) -> Bool
+  /// Plain DPO of one pair of singles: policy's and reference's log-probabilities of the chosen and the rejected response, or
+  /// NULL for both of the reference; then where results go, in the order of the header's struct; beta and the loss's scale.
+  /// False where it is left to `pairwise`: then nothing has been written.
+  public var onePair:
+    @convention(c) (UnsafePointer<UnsafeRawPointer?>, UnsafePointer<UnsafeMutableRawPointer?>, Double, Double) -> Bool
 
   /// `pairwise` for any losses and results.
   public var pairwiseMixture: (UnsafePointer<PairwiseJob>, Range<Int>, UnsafeMutablePointer<PairwiseSums>) -> Void
@@ -70,9 +68,9 @@ public struct KernelTable {
 
   public init(
     pairwise: @escaping (UnsafePointer<PairwiseJob>, Range<Int>) -> FixedOrderSum,
-    fewPairs:
+    onePair:
       @escaping @convention(c) (
-        UnsafePointer<UnsafeRawPointer?>, UnsafePointer<UnsafeMutableRawPointer?>, Int, Double, Double
+        UnsafePointer<UnsafeRawPointer?>, UnsafePointer<UnsafeMutableRawPointer?>, Double, Double
       ) -> Bool,
     pairwiseMixture: @escaping (UnsafePointer<PairwiseJob>, Range<Int>, UnsafeMutablePointer<PairwiseSums>) -> Void,
     unpaired: @escaping (UnsafePointer<UnpairedJob>, Range<Int>, UnsafeMutablePointer<UnpairedSums>) -> Void,
@@ -94,7 +92,7 @@ public struct KernelTable {
     elementwise: @escaping (UnsafePointer<ElementwiseJob>, Range<Int>) -> Void
   ) {
     self.pairwise = pairwise
-    self.fewPairs = fewPairs
+    self.onePair = onePair
     self.pairwiseMixture = pairwiseMixture
     self.unpaired = unpaired
     self.ranking = ranking

@@ -52,15 +52,15 @@ func didFewPairs(
   if others != 0 && !areOthersApart(pairs, results, size) { return false }
 
   let scale = reduction.scale(count)
-  if isSingle && labelSmoothing == 0 && count <= 16 {
+  if isSingle && labelSmoothing == 0 && count == 1 {
     let places = (UnsafeRawPointer(results) + 8).assumingMemoryBound(to: UnsafeMutableRawPointer?.self)
-    // Where a value is not finite, no margin is.
-    if kernels.fewPairs(inputs, places, count, beta, scale) { return true }
+    // Where a value is not finite, the margin is not.
+    if kernels.onePair(inputs, places, beta, scale) { return true }
   }
   return didOtherFewPairs(pairs, results, count, isSingle, beta, labelSmoothing, scale, nonfinite)
 }
 
-/// Doubles, smoothed labels, margins far out, and singles that fill more than one vector.
+/// Doubles, smoothed labels, margins far out, and all of more than one pair.
 @_optimize(speed) @inline(never)
 private func didOtherFewPairs(
   _ pairs: UnsafePointer<swiftdpo_pairs_f64>, _ results: UnsafePointer<swiftdpo_pair_results_f64>, _ count: Int,

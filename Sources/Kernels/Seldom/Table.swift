@@ -11,7 +11,7 @@ public func kernels(_ table: UnsafeMutableRawPointer) {
   table.initializeMemory(
     as: KernelTable.self,
     to: KernelTable(
-      pairwise: pairwise, fewPairs: { fewPairs($0, $1, $2, $3, $4) }, pairwiseMixture: pairwiseMixture,
+      pairwise: pairwise, onePair: { onePair($0, $1, $2, $3) }, pairwiseMixture: pairwiseMixture,
       unpaired: unpaired, ranking: ranking,
       rankingRewards: rankingRewards, listwise: listwise,
       firstNonfinite: firstNonfinite,
