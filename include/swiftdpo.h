@@ -208,9 +208,9 @@ typedef enum swiftdpo_nonfinite {
  * every loss, score and margin. Where terms of opposite sign cancel, as z and its target do, that is 4 ulp of the largest
  * term: in ROBUST, EXO_PAIR, the RPO_ losses, gradients of losses in u and v, everything for 0 < p < 1, and tied pairs.
  * f32: the double rounded; but SIGMOID is computed in f32 from margins in f64, within 4 ulp of f32 likewise, and so is its
- * reduced loss. Second derivatives are for preconditioning: they carry a few roundings more. A slope
- * below the least normal number, as s(-z) beyond z = 708, has a denormal's digits, and so has its product in grad_betas,
- * or that of a log-ratio so small.
+ * reduced loss. Second derivatives are for preconditioning: they carry a few roundings more. A slope below the least
+ * normal number, as s(-z) beyond z = 708, has a denormal's digits, and so have its products with a beta, a weight or a
+ * log-ratio, and those with a log-ratio so small.
  * What exceeds the type is an infinity of the right sign. No finite input gives NaN: of infinite terms of opposite sign,
  * in the sum over losses, over pairs, or in a derivative of an infinite loss, the first stands.
  */

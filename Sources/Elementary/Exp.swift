@@ -45,13 +45,27 @@ import CPlatform
 @inline(never) public func expOfPairShared(_ x: DoubleDouble) -> DoubleDouble { expOfPairInlined(x) }
 
 @_transparent public func expOfPairInlined(_ x: DoubleDouble) -> DoubleDouble {
-  let vanishes = x.high .< -740
-  let bounded = x.high.atLeast(-740)
-  let shifted = bounded.fma(F64x8(repeating: 0x1.71547652b82fep0), rounder)
+  DoubleDouble(F64x8(repeating: 0)).selected(x.high .< -740, else: expOfNegativePairInlined(x))
+}
+
+/// e^x to about 56 bits, as two halves, for x <= 0 of about 106 bits.
+///
+/// Edge cases: 0 at -inf; NaN stays NaN. Results below the normal range are rounded to subnormal numbers.
+/// Postcondition: within 0.1 ulp of a double where the result is above 1e-290.
+@_transparent public func expOfNegativePair(_ x: DoubleDouble) -> DoubleDouble {
+  platform_has_fma() ? expOfNegativePairInlined(x) : expOfNegativePairShared(x)
+}
+
+@inline(never) public func expOfNegativePairShared(_ x: DoubleDouble) -> DoubleDouble { expOfNegativePairInlined(x) }
+
+@_transparent public func expOfNegativePairInlined(_ x: DoubleDouble) -> DoubleDouble {
+  // Far below, where the result is 0, the lower half may be of any size.
+  let bounded = x.selected(x.high .> -760, else: DoubleDouble(x.high.atLeast(-760)))
+  let shifted = bounded.high.fma(F64x8(repeating: 0x1.71547652b82fep0), rounder)
   let n = shifted - rounder
-  let high = n.fma(F64x8(repeating: -ln2High), bounded)
+  let high = n.fma(F64x8(repeating: -ln2High), bounded.high)
   let r = n.fma(F64x8(repeating: -ln2Low), high)
-  let lost = n.fma(F64x8(repeating: -ln2Low), high - r) + x.low
+  let lost = n.fma(F64x8(repeating: -ln2Low), high - r) + bounded.low
   // e^r - 1 = r + rest, and 1 + that: what each of the two sums rounds off is kept.
   let rest = expTail(r) * (r * r)
   let excess = r + rest
@@ -59,8 +73,7 @@ import CPlatform
   let low = sum.fma(lost, (excess - (sum - 1)) + (rest - (excess - r)))
   let half = n.fma(F64x8(repeating: 0.5), rounder)
   let (first, second) = (powerOfTwo(half), powerOfTwo(shifted - (half - rounder)))
-  let zero = DoubleDouble(F64x8(repeating: 0))
-  return zero.selected(vanishes, else: DoubleDouble(high: sum * first * second, low: low * first * second))
+  return DoubleDouble(high: sum * first * second, low: low * first * second)
 }
 
 /// e^x for |x| <= 600, within some 100 ulp where that is large: enough for results in single precision.

@@ -32,6 +32,11 @@ extension DoubleDouble {
     return DoubleDouble(high: product, low: error)
   }
 
+  /// The product, rounded to a double.
+  @_transparent public func roundedProduct(_ other: DoubleDouble) -> F64x8 {
+    high.fma(other.high, high.fma(other.low, low * other.high))
+  }
+
   /// Both halves times a factor: exact where that is a power of two, and else as good as a double.
   @_transparent public func scaled(_ factor: F64x8) -> DoubleDouble {
     DoubleDouble(high: high * factor, low: low * factor)

@@ -10,7 +10,7 @@ public struct Logistic {
   public let sigmoid: F64x8
   /// sigma(-z) = 1 - sigma(z), to full relative accuracy
   public let complement: F64x8
-  /// sigma'(z) = sigma(z) sigma(-z), rounded once more than e^-|z| if `precisely` is asked for
+  /// sigma'(z) = sigma(z) sigma(-z), rounded once if `precisely` is asked for
   public let steepness: F64x8
   /// log1p(e^-|z|), what softplus(z) and softplus(-z) have in common; in [0, ln 2]
   public let rest: F64x8
@@ -20,10 +20,9 @@ public struct Logistic {
   /// log(1 + e^-z) = -log sigma(z)
   public let negativeSoftplus: F64x8
 
-  /// - Parameter z: `z.low` enters to first order, which is exact to well below an ulp.
   @_transparent public init(_ z: DoubleDouble, precisely: Bool = false) {
     let e = Self.exponential(z)
-    self.init(z, exponential: e, rest: log1pOfUnit(e), precisely: precisely)
+    self.init(z, exponential: e, rest: log1pOfUnit(e.rounded), precisely: precisely)
   }
 
   /// For results in single precision: the numbers of `LogisticInSingle`, and beyond its domain those of doubles.
@@ -47,32 +46,27 @@ public struct Logistic {
   }
 
   /// e^-|z|
-  @_transparent public static func exponential(_ z: DoubleDouble) -> F64x8 {
-    let low = z.low.selected(z.high .>= 0, else: -z.low)
-    let e = exp(-z.high.magnitude)
-    return e.fma(-low, e)
+  @_transparent public static func exponential(_ z: DoubleDouble) -> DoubleDouble {
+    expOfNegativePair(DoubleDouble(high: -z.high.magnitude, low: z.low.selected(z.high .< 0, else: -z.low)))
   }
 
   /// The same where e^-|z| and its `rest` are known.
   @_transparent public init(
-    _ z: DoubleDouble, exponential e: F64x8, rest: F64x8, precisely: Bool = false
+    _ z: DoubleDouble, exponential e: DoubleDouble, rest: F64x8, precisely: Bool = false
   ) {
     let low = z.low.selected(z.high .>= 0, else: -z.low)
     self.init(
       z.high, exponential: e, rest: rest, linear: z.high.magnitude + (rest + low), precisely: precisely)
   }
 
-  @_transparent public init(_ z: F64x8, exponential e: F64x8, rest: F64x8, linear: F64x8, precisely: Bool) {
-    let total = 1 + e
-    let larger = 1 / total
-    let smaller = e * larger
-    var steepness = larger * smaller
-    if precisely {
-      // e / (1 + e)^2 with what the sum, the quotient and the square were rounded by.
-      let share = DoubleDouble(high: total, low: e - (total - 1)).reciprocal
-      let square = share.times(share)
-      steepness = e.fma(square.high, e * square.low)
-    }
+  /// Both sides are rounded once: 1 / (1 + e) has what the sum and the quotient were rounded by.
+  @_transparent public init(_ z: F64x8, exponential e: DoubleDouble, rest: F64x8, linear: F64x8, precisely: Bool) {
+    let total = 1 + e.high
+    let share = DoubleDouble(high: total, low: (e.high - (total - 1)) + e.low).reciprocal
+    let larger = share.rounded
+    let smaller = e.roundedProduct(share)
+    // e / (1 + e)^2
+    let steepness = precisely ? e.roundedProduct(share.times(share)) : larger * smaller
     self.init(z, larger: larger, smaller: smaller, steepness: steepness, rest: rest, linear: linear)
   }
 

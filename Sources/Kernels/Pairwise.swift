@@ -63,7 +63,7 @@ private func pairwiseBlocks(_ job: UnsafePointer<PairwiseJob>, _ first: Int, _ e
       }
       block = room
       while block < last {
-        block.pointee.rest = log1pOfUnit(block.pointee.exponential)
+        block.pointee.rest = log1pOfUnit(block.pointee.exponential.rounded)
         block += 1
       }
 
@@ -102,7 +102,7 @@ private func pairwiseBlocks(_ job: UnsafePointer<PairwiseJob>, _ first: Int, _ e
 /// Eight pairs between the passes: z, e^-|z| and log(1 + e^-|z|).
 private struct Margins {
   var z: DoubleDouble
-  var exponential: F64x8
+  var exponential: DoubleDouble
   var rest: F64x8
 }
 

@@ -28,10 +28,10 @@ static inline platform_room platform_unset_room(void) {
   return room;
 }
 
-// For eight blocks of four vectors of 64 bytes (Kernels/Pairwise.swift and PairwiseInSingle.swift), from the first
+// For eight blocks of five vectors of 64 bytes (Kernels/Pairwise.swift and PairwiseInSingle.swift), from the first
 // multiple of 64 on.
 typedef struct platform_blocks {
-  uint64_t words[8 * 4 * 8 + 8];
+  uint64_t words[8 * 5 * 8 + 8];
 } platform_blocks;
 
 static inline platform_blocks platform_unset_blocks(void) {

@@ -9,7 +9,7 @@ import pytest
 import swiftdpo
 import torch
 import torch_oracles
-from oracles import central_difference, dpo
+from oracles import central_difference, dpo, sigmoid
 from samples import MARGINS, realistic_pairs
 from ulps import PAIR_SINGLES, assert_ulps, exactly, mp, reduced_ulps
 
@@ -130,6 +130,27 @@ def test_realistic_with_values_for_each_pair(dtype, names, reduction):
     assert_exact(
         realistic_pairs(61, dtype, seed=6), **{name: values[name] for name in names}, reduction=reduction
     )
+
+
+def test_many_pairs_with_all_factors_of_a_gradient():
+    """sigma(-z) is rounded once, so that beta, weight and mean, which round a gradient again, leave it far
+    within its bound: in many pairs, since errors that add up are rare."""
+    count = 6007
+    rng = np.random.default_rng(2)
+    policy_chosen, policy_rejected, *ref = rng.normal(-60, 20, (4, count))
+    beta, weights = 10 ** rng.uniform(-3, 1, count), rng.exponential(1, count)
+    out = swiftdpo.dpo_loss(policy_chosen, policy_rejected, *ref, beta=beta, weights=weights)
+    chosen, rejected = (
+        exactly(policy) - exactly(of_ref)
+        for policy, of_ref in zip((policy_chosen, policy_rejected), ref, strict=True)
+    )
+    z = exactly(beta) * (chosen - rejected)
+    complement = sigmoid(-z)
+    # Denormal numbers have fewer digits, and so do products with them.
+    normal = z < 700
+    assert_ulps(out.gradient_weights[normal], complement[normal], 1, name="sigma(-z)")
+    gradient = -exactly(beta) * complement * exactly(weights) / count
+    assert_ulps(out.grad_policy_chosen_logps[normal], gradient[normal], 3, name="gradient")
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
