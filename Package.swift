@@ -67,7 +67,7 @@ let package = Package(
     .target(name: "Preference", dependencies: ["Elementary"], swiftSettings: embedded),
     kernels(
       "Kernels", define: "KERNELS_BASELINE", "KERNELS_COMPACT", march: "x86-64",
-      optimize: ["-Osize", "-Xfrontend", "-remove-runtime-asserts"]),
+      optimize: ["-Osize", "-Xfrontend", "-remove-runtime-asserts"], without: ["Seldom/PairwiseOfLogRatios.swift"]),
     kernels("KernelsAVX2", define: "KERNELS_AVX2", march: "x86-64-v3"),
     kernels("KernelsAVX512", define: "KERNELS_AVX512", march: "x86-64-v4", without: ["Seldom"]),
 

@@ -18,6 +18,13 @@ public struct FixedOrderSum {
 
   @_transparent public mutating func add(_ other: FixedOrderSum) { lanes = lanes + other.lanes }
 
+  /// Of infinities of opposite sign, the first stands.
+  @inline(never) public mutating func addSaturating(_ other: FixedOrderSum) {
+    let saturated = lanes.high.saturatingSum(other.lanes.high)
+    add(other)
+    lanes.high = lanes.high.selected(lanes.high .== lanes.high, else: saturated)
+  }
+
   /// The sum in all lanes.
   @_transparent public var total: DoubleDouble {
     // Each step leaves the sums of neighbours, twice over; the third leaves the whole in every lane.

@@ -138,6 +138,19 @@ public struct PairwiseSums {
   public var tied = 0
 
   @_transparent public init() {}
+
+  @inline(never) public mutating func add(_ other: PairwiseSums) {
+    loss.addSaturating(other.loss)
+    gradTieStrength.addSaturating(other.gradTieStrength)
+    chosenRewards.addSaturating(other.chosenRewards)
+    rejectedRewards.addSaturating(other.rejectedRewards)
+    chosenLogps.addSaturating(other.chosenLogps)
+    rejectedLogps.addSaturating(other.rejectedLogps)
+    gradientWeights.addSaturating(other.gradientWeights)
+    for index in 0..<6 { kl[index].addSaturating(other.kl[index]) }
+    correct &+= other.correct
+    tied &+= other.tied
+  }
 }
 
 /// What the items that a list does not name have to do with the choices that it records.
@@ -280,4 +293,15 @@ public struct UnpairedSums {
   public var numDesirable = 0
 
   @_transparent public init() {}
+
+  @inline(never) public mutating func add(_ other: UnpairedSums) {
+    loss.addSaturating(other.loss)
+    slope.addSaturating(other.slope)
+    slopeTimesBeta.addSaturating(other.slopeTimesBeta)
+    desirableRewards.addSaturating(other.desirableRewards)
+    undesirableRewards.addSaturating(other.undesirableRewards)
+    desirableLogps.addSaturating(other.desirableLogps)
+    undesirableLogps.addSaturating(other.undesirableLogps)
+    numDesirable &+= other.numDesirable
+  }
 }

@@ -133,15 +133,19 @@ private func mixtureLoss(
   var sums = PairwiseSums()
   withUnsafePointer(to: mixture.terms) { terms in
     job.terms = UnsafeRawPointer(terms).assumingMemoryBound(to: LossTerm.self)
-    guard var divergences = mixture.divergences else { return kernels.pairwiseMixture(&job, 0..<job.count, &sums) }
+    guard var divergences = mixture.divergences else { return addMixture(&job, &sums) }
     withUnsafePointer(to: &divergences) { divergences in
       job.divergences = divergences
-      kernels.pairwiseMixture(&job, 0..<job.count, &sums)
+      addMixture(&job, &sums)
     }
   }
   loss?.pointee = reduced(sums.loss, job.scale)
   mixture.gradTieStrength?.pointee = reduced(sums.gradTieStrength, 1)
   if let metrics = mixture.metrics { update(metrics) { $0.add(sums, job.count) } }
+}
+
+private func addMixture(_ job: UnsafePointer<PairwiseJob>, _ sums: inout PairwiseSums) {
+  addInChunks(job.pointee.count, to: &sums) { kernels.pairwiseMixture(job, $0, $1) }
 }
 
 /// Parameters are in their ranges, and log-probabilities finite if so asked. The job stays as it is: it is not copied.

@@ -79,7 +79,7 @@ func unpairedLoss(
   if job.isLogistic { job.shift = options.baseline }
   job.scale = scale
   var sums = UnpairedSums()
-  kernels.unpaired(&job, 0..<count, &sums)
+  withUnsafePointer(to: &job) { job in addInChunks(count, to: &sums) { kernels.unpaired(job, $0, $1) } }
 
   loss?.pointee = reduced(sums.loss, scale)
   switch options.loss_type {

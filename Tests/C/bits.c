@@ -226,6 +226,43 @@ static void mixtures(void) {
 #undef DEFINE_MIXTURE
 }
 
+/** Losses of log-ratios with the common results, each alone and all together. */
+static void losses_of_log_ratios(void) {
+  static float out_f32[6][PAIRS];
+  static double out_f64[6][PAIRS];
+  static const swiftdpo_loss_type losses[] = {SWIFTDPO_LOSS_ROBUST,   SWIFTDPO_LOSS_HINGE,    SWIFTDPO_LOSS_IPO,
+                                              SWIFTDPO_LOSS_EXO_PAIR, SWIFTDPO_LOSS_DISCOPOP, SWIFTDPO_LOSS_SLIC,
+                                              SWIFTDPO_LOSS_NCA_PAIR, SWIFTDPO_LOSS_BCO_PAIR, SWIFTDPO_LOSS_APO_ZERO,
+                                              SWIFTDPO_LOSS_APO_DOWN, SWIFTDPO_LOSS_SPPO_HARD};
+  enum { LOSSES = sizeof losses / sizeof *losses };
+  swiftdpo_dpo_options options = SWIFTDPO_DPO_OPTIONS_INIT;
+  options.label_smoothing = 0.125, options.discopop_tau = 0.5;
+  double loss = 0;
+#define DEFINE_LOSSES(type, PAIRS_INIT, RESULTS_INIT) \
+  do { \
+    swiftdpo_pairs_##type p = PAIRS_INIT; \
+    p.count = PAIRS; \
+    p.policy_chosen_logps = type[0], p.policy_rejected_logps = type[1]; \
+    p.ref_chosen_logps = type[2], p.ref_rejected_logps = type[3]; \
+    swiftdpo_pair_results_##type r = RESULTS_INIT; \
+    r.loss = &loss, r.losses = out_##type[0]; \
+    r.grad_policy_chosen_logps = out_##type[1], r.grad_policy_rejected_logps = out_##type[2]; \
+    r.chosen_rewards = out_##type[3], r.rejected_rewards = out_##type[4], r.gradient_weights = out_##type[5]; \
+    begin(); \
+    swiftdpo_status status = SWIFTDPO_OK; \
+    for (int first = 0; first <= LOSSES && status == SWIFTDPO_OK; first++) { \
+      options.loss_types = first < LOSSES ? losses + first : losses; \
+      options.num_losses = first < LOSSES ? 1 : LOSSES; \
+      status = swiftdpo_dpo_loss_##type(&p, &options, &r, NULL); \
+      mix(&loss, sizeof loss), mix(out_##type, sizeof out_##type); \
+    } \
+    end("losses_of_log_ratios_" #type, status); \
+  } while (0)
+  DEFINE_LOSSES(f32, SWIFTDPO_PAIRS_F32_INIT, SWIFTDPO_PAIR_RESULTS_F32_INIT);
+  DEFINE_LOSSES(f64, SWIFTDPO_PAIRS_F64_INIT, SWIFTDPO_PAIR_RESULTS_F64_INIT);
+#undef DEFINE_LOSSES
+}
+
 /** Single responses, of each loss. */
 static void unpaired(void) {
   static uint8_t desirable[PAIRS];
@@ -376,6 +413,7 @@ int main(void) {
   run_f16("sequence_logps_f16", &plain);
   run_f16("sequence_logps_f16_capped", &capped);
   mixtures();
+  losses_of_log_ratios();
   tdpo();
   unpaired();
   return 0;

@@ -39,6 +39,16 @@ static inline platform_blocks platform_unset_blocks(void) {
   return room;
 }
 
+// For eight blocks of eleven vectors (Kernels/Seldom/PairwiseOfLogRatios.swift).
+typedef struct platform_long_blocks {
+  uint64_t words[8 * 11 * 8 + 8];
+} platform_long_blocks;
+
+static inline platform_long_blocks platform_unset_long_blocks(void) {
+  platform_long_blocks room;
+  return room;
+}
+
 // Whether one of three results, of `size` bytes but the number, of eight, has a byte of one of four inputs of `size`
 // bytes. By the lower halves of addresses, in one comparison for all inputs: so stretches that lie whole multiples of
 // 4 GiB apart are said to overlap.

@@ -6,6 +6,13 @@ func pairwiseMixture(
   _ pointer: UnsafePointer<PairwiseJob>, _ range: Range<Int>, _ sums: UnsafeMutablePointer<PairwiseSums>
 ) {
   var start = range.lowerBound
+  #if !KERNELS_COMPACT
+    if pointer.pointee.isOfLogRatios {
+      let whole = start + (range.upperBound - start) & ~7
+      mixtureOfLogRatios(pointer, start..<whole, sums)
+      start = whole
+    }
+  #endif
   while start < range.upperBound {
     let left = range.upperBound - start
     block(pointer, start, left < 8 ? left : 8, sums)
@@ -205,10 +212,11 @@ private func evaluate(_ job: UnsafePointer<PairwiseJob>, _ term: LossTerm, _ pla
   // A target beyond the largest double stays finite, so that an infinite z has a distance from it.
   var target = DoubleDouble.product(gap, F64x8(repeating: job.pointee.rewardScale))
   target.high = target.high.atLeast(-.greatestFiniteMagnitude).atMost(.greatestFiniteMagnitude)
-  let point = PairPoint(
+  var point = PairPoint(
     z: z, chosen: u, rejected: v, beta: beta, margin: margin, p: p, q: q,
     target: target, tied: tied .!= 0,
     parameters: job.pointee.parameters)
+  point.wantsBeta = job.pointee.gradBetas != nil
   let logistic = single ? OutOfLine.logistic(single: z.high) : OutOfLine.logistic(z)
   var jet = jet(of: term.loss, point, logistic)
   if single { jet.value = bernoulliCrossEntropy(single: logistic, p: p, q: q).value }

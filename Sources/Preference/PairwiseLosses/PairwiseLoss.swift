@@ -24,6 +24,8 @@ public struct PairPoint {
   /// Pairs that were judged to be equally good.
   public var tied: Lanes
   public var parameters: LossParameters
+  /// Whether the derivative by beta is asked for.
+  public var wantsBeta = false
 
   @_transparent public init(
     z: DoubleDouble, chosen: DoubleDouble, rejected: DoubleDouble, beta: F64x8, margin: F64x8, p: F64x8, q: F64x8,

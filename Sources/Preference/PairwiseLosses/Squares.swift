@@ -8,7 +8,9 @@ public enum IPOLoss: GeneralLoss {
     let square = expectedSquare(point.z, point.p, point.q, point.beta, functions)
     var jet = PairJet(value: square.value, slope: square.slope, curvature: 2 / point.beta / point.beta)
     // (z - 1/2) / beta = h - (margin + 1/2) / beta
-    jet.beta = squareByBeta(point, reach: F64x8(repeating: 0.5), margin: point.margin, functions)
+    if point.wantsBeta {
+      jet.beta = squareByBeta(point, reach: F64x8(repeating: 0.5), margin: point.margin, functions)
+    }
     return jet
   }
 }
@@ -24,7 +26,9 @@ public enum SPPOLoss: GeneralLoss {
       value: chosen.value + rejected.value, chosen: chosen.slope, rejected: rejected.slope,
       curvature: 1 / point.beta / point.beta)
     // (u - 1/2) / beta = a - (margin / 2 + 1/2) / beta, and (v + 1/2) / beta = b + the same; u - v = z
-    jet.beta = squareByBeta(point, reach: F64x8(repeating: 1), margin: 0.5 * point.margin, functions)
+    if point.wantsBeta {
+      jet.beta = squareByBeta(point, reach: F64x8(repeating: 1), margin: 0.5 * point.margin, functions)
+    }
     return jet
   }
 }
@@ -34,6 +38,12 @@ public enum SPPOLoss: GeneralLoss {
   _ x: DoubleDouble, _ p: F64x8, _ q: F64x8, _ beta: F64x8, _: Functions.Type
 ) -> Jet {
   let (half, one) = (F64x8(repeating: 0.5), F64x8(repeating: 1))
+  // Where one of them is 0 in all pairs, there is one square.
+  let hasFlipped = (q .!= 0).hasAny
+  if !hasFlipped || !(p .!= 0).hasAny {
+    let distance = (x - (hasFlipped ? -half : half)) / beta
+    return Jet(value: distance.high * distance.high, slope: 2 * (distance / beta).high)
+  }
   let right = Functions.quotient(x, less: DoubleDouble(half), over: beta, one)
   let flipped = Functions.quotient(x, less: DoubleDouble(-half), over: beta, one)
   // x - (p - q) / 2, by the smaller of p and q, which is not rounded.

@@ -53,6 +53,92 @@ def test_sigmoid_is_the_same_in_a_mixture():
             np.testing.assert_array_equal(value, getattr(general, name), err_msg=name)
 
 
+OF_LOG_RATIOS = [
+    "robust",
+    "hinge",
+    "ipo",
+    "exo_pair",
+    "discopop",
+    "nca_pair",
+    "bco_pair",
+    "sppo_hard",
+    "apo_zero",
+    "apo_down",
+    "slic",
+]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("loss_type", [*OF_LOG_RATIOS, OF_LOG_RATIOS])
+def test_the_common_results_are_those_of_a_call_that_asks_for_all(loss_type, dtype):
+    """The shorter way of losses of log-ratios, to the last bit: at extremes, with any parameters, in chunks."""
+    rng = np.random.default_rng(17)
+    for count in (1, 7, 8, 9, 63, 64, 75, 3001):
+        arrays = realistic_pairs(count, dtype)
+        arrays[0][::7] *= 1e3
+        arrays[1][::11] *= 1e5
+        arrays[3][::13] = arrays[1][::13]
+        each = {
+            "beta": rng.uniform(0.01, 2, count).astype(dtype),
+            "margin": rng.normal(0, 1, count).astype(dtype),
+            "weights": rng.exponential(1, count).astype(dtype),
+        }
+        labels = rng.uniform(0.01, 0.99, count).astype(dtype)
+        for options in (
+            {"label_smoothing": 0.1},
+            {"label_smoothing": 0.2, "margin": 0.5, "beta": 2.0, "reduction": "sum"},
+            {"label_smoothing": 0.3, **each},
+            {"soft_labels": labels, **each, "reduction": "none"},
+            {"soft_labels": np.ones(count, dtype)},
+            {"soft_labels": np.zeros(count, dtype)},
+        ):
+            if "exo_pair" in loss_type and "soft_labels" in options:
+                options["soft_labels"] = labels
+            short = swiftdpo.dpo_loss(*arrays, loss_type=loss_type, **options)
+            general = swiftdpo.dpo_loss(*arrays, loss_type=loss_type, more=True, **options)
+            for name, value in fields(short).items():
+                np.testing.assert_array_equal(value, getattr(general, name), err_msg=f"{name}, {count}")
+
+
+def test_threads_change_no_bits_of_mixtures_and_single_responses():
+    count = 9001
+    arrays = realistic_pairs(count)
+    lengths = {f"{side}_lengths": np.arange(count) % 50 + 1 for side in ("chosen", "rejected")}
+    desirable = np.arange(count) % 3 > 0
+
+    def results():
+        mixture = swiftdpo.dpo_loss(*arrays, loss_type=["sigmoid_norm", "hinge"], more=True, **lengths)
+        coupled = swiftdpo.dpo_loss(*arrays, loss_type="aot", more=True)
+        single = swiftdpo.kto_loss(arrays[0], arrays[2], desirable)
+        return [
+            part
+            for out in (mixture, coupled, single)
+            for value in out._asdict().values()
+            for part in (np.asarray(value).tobytes() if isinstance(value, np.ndarray) else repr(value),)
+        ]
+
+    expected = None
+    try:
+        for threads in (1, 2, 3, 8):
+            swiftdpo.set_num_threads(threads)
+            expected = expected or results()
+            assert results() == expected
+    finally:
+        swiftdpo.set_num_threads(0)
+
+
+def test_infinite_losses_of_opposite_sign_in_different_chunks():
+    """The first stands, as within a chunk."""
+    zeros = np.zeros(6000)
+    for places, expected in (((5, 5005), -np.inf), ((5005, 5), np.inf)):
+        chosen = zeros.copy()
+        chosen[places[0]], chosen[places[1]] = 1e308, -1e308
+        robust = swiftdpo.dpo_loss(
+            chosen, zeros, zeros, zeros, 1e3, loss_type="robust", label_smoothing=0.25, reduction="sum"
+        )
+        assert robust.loss == expected
+
+
 def test_a_mixture_is_the_weighted_sum_of_its_losses():
     arrays = realistic_pairs(40)
     names = [name for name in LOSS_TYPES if name != "odds_ratio"]
