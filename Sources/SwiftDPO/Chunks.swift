@@ -10,8 +10,8 @@ protocol BatchSums {
 extension PairwiseSums: BatchSums {}
 extension UnpairedSums: BatchSums {}
 
-/// Runs `body` over 0..<count in as many chunks as the count alone asks for, so that threads change no bits, and adds what
-/// each chunk leaves.
+/// Runs `body` over 0..<count in as many chunks as the count alone asks for, so that threads change no bits, and adds
+/// what each chunk leaves.
 func addInChunks<Sums: BatchSums>(
   _ count: Int, to sums: inout Sums, _ body: (Range<Int>, UnsafeMutablePointer<Sums>) -> Void
 ) {

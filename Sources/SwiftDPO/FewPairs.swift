@@ -3,10 +3,10 @@ import CSwiftDPO
 import Elementary
 import Preference
 
-/// The short way of the call that is made most often: DPO of pairs that one thread computes, with or without a reference.
-/// A few pairs are soon computed, and the many checks of `dpoLoss`, each with a name for what it finds, took longer. Here
-/// they are one question. Where its answer is no, `dpoLoss` says what is wrong, or does what is asked; nothing has been
-/// written then, but where a late error allows it.
+/// The short way of the call that is made most often: DPO of pairs that one thread computes, with or without a
+/// reference. A few pairs are soon computed, and the many checks of `dpoLoss`, each with a name for what it finds,
+/// took longer. Here they are one question. Where its answer is no, `dpoLoss` says what is wrong, or does what is
+/// asked; nothing has been written then, but where a late error allows it.
 @_optimize(speed) @inline(never)
 func didFewPairs(
   _ pairs: UnsafePointer<swiftdpo_pairs_f64>?, _ options: UnsafePointer<swiftdpo_dpo_options>?,

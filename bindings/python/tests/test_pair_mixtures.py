@@ -71,7 +71,7 @@ OF_LOG_RATIOS = [
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("loss_type", [*OF_LOG_RATIOS, OF_LOG_RATIOS])
 def test_the_common_results_are_those_of_a_call_that_asks_for_all(loss_type, dtype):
-    """The shorter way of losses of log-ratios, to the last bit: at extremes, with any parameters, in chunks."""
+    """The shorter way of losses of log-ratios, to the last bit: at extremes, with all parameters."""
     rng = np.random.default_rng(17)
     for count in (1, 7, 8, 9, 63, 64, 75, 3001):
         arrays = realistic_pairs(count, dtype)
