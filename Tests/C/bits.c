@@ -242,8 +242,8 @@ static void losses_of_log_ratios(void) {
   do { \
     swiftdpo_pairs_##type p = PAIRS_INIT; \
     p.count = PAIRS; \
-    p.policy_chosen_logps = type[0], p.policy_rejected_logps = type[1]; \
-    p.ref_chosen_logps = type[2], p.ref_rejected_logps = type[3]; \
+    p.policy_chosen_logps = (type)[0], p.policy_rejected_logps = (type)[1]; \
+    p.ref_chosen_logps = (type)[2], p.ref_rejected_logps = (type)[3]; \
     swiftdpo_pair_results_##type r = RESULTS_INIT; \
     r.loss = &loss, r.losses = out_##type[0]; \
     r.grad_policy_chosen_logps = out_##type[1], r.grad_policy_rejected_logps = out_##type[2]; \

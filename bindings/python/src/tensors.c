@@ -236,13 +236,13 @@ PyObject *core_tensors_dpo_loss(PyObject *Py_UNUSED(module), PyObject *const *ar
 
 #define DEFINE_SCALE(DTYPE, TYPE) \
   static void scale_##DTYPE(const new_tensor *out, PyArrayObject *gradient, const DLTensor *by) { \
-    const TYPE *restrict from = PyArray_DATA(gradient), *factors = by->data; \
-    TYPE *restrict to = out->managed.dl_tensor.data; \
+    const TYPE *from = PyArray_DATA(gradient), *factors = by->data; \
+    void *to = out->managed.dl_tensor.data; \
     const npy_intp count = PyArray_SIZE(gradient); \
     const int is_row = by->ndim == 1; \
     const TYPE factor = is_row ? 1 : *factors; \
     for (npy_intp i = 0; i < count; i++) \
-      to[i] = from[i] * (is_row ? factors[i] : factor); \
+      ((TYPE *)to)[i] = from[i] * (is_row ? factors[i] : factor); \
   }
 
 DEFINE_SCALE(f32, float)
