@@ -167,25 +167,16 @@ private func checkArrays(_ job: inout PairwiseJob, _ refuseNonfinite: Bool) thro
 /// So many pairs are worth a thread.
 let leastChunk = 4096
 
-/// In as many chunks as the count alone asks for, so that threads change no bits.
 @inline(never)
 private func sumInChunks(_ job: inout PairwiseJob) -> FixedOrderSum {
   let count = job.count
   if count <= leastChunk { return kernels.pairwise(&job, 0..<count) }
-  let most = 32
-  let share = (count + most - 1) / most
-  let grain = share < leastChunk ? leastChunk : (share + 15) & ~15
-  var sums = InlineArray<32, FixedOrderSum>(repeating: FixedOrderSum())
-  withUnsafeMutablePointer(to: &sums) { sums in
-    let sums = UnsafeMutableRawPointer(sums).assumingMemoryBound(to: FixedOrderSum.self)
-    withUnsafePointer(to: &job) { job in
-      parallelRanges(count, grain: grain) { range in
-        sums[range.lowerBound / grain] = kernels.pairwise(job, range)
-      }
+  var total = FixedOrderSum()
+  withUnsafePointer(to: &job) { job in
+    addInChunks(count, atLeast: leastChunk, InlineArray<32, FixedOrderSum>(repeating: FixedOrderSum()), to: &total) {
+      $1.pointee = kernels.pairwise(job, $0)
     }
   }
-  var total = FixedOrderSum()
-  for chunk in 0..<most { total.add(sums[chunk]) }
   return total
 }
 

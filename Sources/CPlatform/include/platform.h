@@ -28,24 +28,14 @@ static inline platform_room platform_unset_room(void) {
   return room;
 }
 
-// For eight blocks of five vectors of 64 bytes (Kernels/Pairwise.swift and PairwiseInSingle.swift), from the first
-// multiple of 64 on.
+// For eight blocks of at most eleven vectors of 64 bytes, from the first multiple of 64 on (Kernels/Pairwise.swift,
+// PairwiseInSingle.swift, Seldom/PairwiseOfLogRatios.swift).
 typedef struct platform_blocks {
-  uint64_t words[8 * 5 * 8 + 8];
+  uint64_t words[8 * 11 * 8 + 8];
 } platform_blocks;
 
 static inline platform_blocks platform_unset_blocks(void) {
   platform_blocks room;
-  return room;
-}
-
-// For eight blocks of eleven vectors (Kernels/Seldom/PairwiseOfLogRatios.swift).
-typedef struct platform_long_blocks {
-  uint64_t words[8 * 11 * 8 + 8];
-} platform_long_blocks;
-
-static inline platform_long_blocks platform_unset_long_blocks(void) {
-  platform_long_blocks room;
   return room;
 }
 

@@ -152,6 +152,14 @@ private func reward(
   return hasMargin ? z - margin : z
 }
 
+/// p and q as a loss has them. Robust DPO's flip rate is a parameter of the loss, not a doubt about the label.
+@inline(__always)
+func labels(
+  of loss: PairwiseLossType, _ job: UnsafePointer<PairwiseJob>, _ p: F64x8, _ q: F64x8
+) -> (p: F64x8, q: F64x8) {
+  loss == .robust && job.pointee.softLabels == nil ? (F64x8(repeating: 1), F64x8(repeating: 0)) : (p, q)
+}
+
 /// Numbers of tokens; a response without any counts as one, its log-probability being 0.
 @inline(never)
 private func tokens(_ lengths: UnsafePointer<Int64>?, _ places: Places, _ partners: UnsafePointer<Int>?) -> F64x8 {
@@ -178,13 +186,9 @@ private func evaluate(_ job: UnsafePointer<PairwiseJob>, _ term: LossTerm, _ pla
   let margin = load(type, job.pointee.margins, places, own, otherwise: job.pointee.margin)
   let hasMargin = job.pointee.margins != nil || job.pointee.margin != 0
   let weight = load(type, job.pointee.weights, places, own, otherwise: 1) * term.weight
-  var p = load(type, job.pointee.softLabels, places, own, otherwise: job.pointee.p)
-  var q = job.pointee.softLabels == nil ? F64x8(repeating: job.pointee.q) : 1 - p
-  if term.loss == .robust && job.pointee.softLabels == nil {
-    // Its flip rate is a parameter of the loss, not a doubt about the label.
-    p = F64x8(repeating: 1)
-    q = F64x8(repeating: 0)
-  }
+  let given = load(type, job.pointee.softLabels, places, own, otherwise: job.pointee.p)
+  let (p, q) = labels(
+    of: term.loss, job, given, job.pointee.softLabels == nil ? F64x8(repeating: job.pointee.q) : 1 - given)
 
   var scores = PairScores(
     term, chosen: chosen, rejected: rejected, tokens: tokens(job.pointee.chosenLengths, places, places.policyChosen),

@@ -75,7 +75,7 @@ func mixtureOfLogRatios(
 ) {
   let needsLogistic = job.pointee.gradientWeights != nil || job.pointee.needsLogistic
   let looksAtResponses = job.pointee.looksAtResponses
-  var room = platform_unset_long_blocks()
+  var room = platform_unset_blocks()
   withUnsafeMutablePointer(to: &room) { room in
     let blocks = UnsafeMutableRawPointer(room).alignedUp(toMultipleOf: 64).assumingMemoryBound(to: LogRatioBlock.self)
     var first = range.lowerBound
@@ -97,12 +97,7 @@ private func findMargins(
   var (start, block) = (first, blocks)
   while start < end {
     let lanes = Eight(job.pointee.type, start)
-    let chosen = LogRatio(
-      policy: lanes.load(job.pointee.policyChosen, otherwise: 0),
-      reference: lanes.load(job.pointee.refChosen, otherwise: 0))
-    let rejected = LogRatio(
-      policy: lanes.load(job.pointee.policyRejected, otherwise: 0),
-      reference: lanes.load(job.pointee.refRejected, otherwise: 0))
+    let (chosen, rejected) = lanes.logRatios(job)
     let beta = lanes.load(job.pointee.betas, otherwise: job.pointee.beta)
     lanes.store(chosen.reward(beta: beta), job.pointee.chosenRewards)
     lanes.store(rejected.reward(beta: beta), job.pointee.rejectedRewards)
@@ -199,12 +194,8 @@ private func finish<Kind: Losses>(
     var index = 0
     while index < job.pointee.termCount {
       let term = job.pointee.terms[index]
-      if term.loss == .robust && job.pointee.softLabels == nil {
-        // Its flip rate is a parameter of the loss, not a doubt about the label.
-        (point.p, point.q) = (F64x8(repeating: 1), zero)
-      }
+      (point.p, point.q) = labels(of: term.loss, job, p, q)
       let jet = Kind.evaluate(term.loss, point, block.pointee.logistic)
-      (point.p, point.q) = (p, q)
       let weight = weights * term.weight
       let factor = point.beta * (weight * job.pointee.scale)
       value = value.saturatingSum(jet.value.weighted(by: weight))
@@ -227,12 +218,7 @@ private func finish<Kind: Losses>(
 /// u and v.
 @inline(never)
 private func findResponses(_ job: UnsafePointer<PairwiseJob>, _ lanes: Eight, _ point: inout PairPoint) {
-  let chosen = LogRatio(
-    policy: lanes.load(job.pointee.policyChosen, otherwise: 0),
-    reference: lanes.load(job.pointee.refChosen, otherwise: 0))
-  let rejected = LogRatio(
-    policy: lanes.load(job.pointee.policyRejected, otherwise: 0),
-    reference: lanes.load(job.pointee.refRejected, otherwise: 0))
+  let (chosen, rejected) = lanes.logRatios(job)
   point.chosen = chosen.quarter.reward(beta: point.beta)
   point.rejected = rejected.quarter.reward(beta: point.beta)
   if job.pointee.hasMargin {
@@ -251,6 +237,15 @@ private struct Eight {
   @inline(__always) func load(_ array: UnsafeRawPointer?, otherwise: Double) -> F64x8 {
     guard let array else { return F64x8(repeating: otherwise) }
     return type.load8(array, start)
+  }
+
+  @inline(__always) func logRatios(_ job: UnsafePointer<PairwiseJob>) -> (chosen: LogRatio, rejected: LogRatio) {
+    (
+      LogRatio(
+        policy: load(job.pointee.policyChosen, otherwise: 0), reference: load(job.pointee.refChosen, otherwise: 0)),
+      LogRatio(
+        policy: load(job.pointee.policyRejected, otherwise: 0), reference: load(job.pointee.refRejected, otherwise: 0))
+    )
   }
 
   @inline(__always) func store(_ values: F64x8, _ array: UnsafeMutableRawPointer?) {

@@ -142,6 +142,10 @@ int take_count(size_t *count, PyObject *object, const char *name);
 int take_flag(int32_t *flag, PyObject *object, const char *name);
 int take_reduction(swiftdpo_reduction *reduction, PyObject *object);
 int take_nonfinite(swiftdpo_nonfinite *nonfinite, PyObject *object);
+
+/** The same, where nobody sees the results of a call that fails. */
+int take_nonfinite_late(swiftdpo_nonfinite *nonfinite, PyObject *object);
+
 int take_unlisted(swiftdpo_unlisted *unlisted, PyObject *object);
 int take_ties(swiftdpo_ties *ties, PyObject *object);
 int take_first_choice(swiftdpo_first_choice *first_choice, PyObject *object);

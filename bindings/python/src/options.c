@@ -107,6 +107,14 @@ int take_nonfinite(swiftdpo_nonfinite *nonfinite, PyObject *object) {
   return choice < 0 ? -1 : 0;
 }
 
+int take_nonfinite_late(swiftdpo_nonfinite *nonfinite, PyObject *object) {
+  if (take_nonfinite(nonfinite, object) < 0)
+    return -1;
+  if (*nonfinite == SWIFTDPO_NONFINITE_ERROR)
+    *nonfinite = SWIFTDPO_NONFINITE_ERROR_LATE;
+  return 0;
+}
+
 int take_unlisted(swiftdpo_unlisted *unlisted, PyObject *object) {
   static const char *const choices[] = {"error", "absent", "remain", NULL}; /* as swiftdpo_unlisted counts */
   int choice = take_choice(object, "unlisted", choices, "'error', 'absent' or 'remain'");

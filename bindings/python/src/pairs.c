@@ -234,7 +234,7 @@ static int take(operand *in, choices *chosen, PyObject *const *args) {
     return -1;
   if (take_double(&options->label_smoothing, others[0], "label_smoothing") < 0)
     return -1;
-  if (take_reduction(&options->reduction, others[1]) < 0 || take_nonfinite(&options->nonfinite, others[2]) < 0)
+  if (take_reduction(&options->reduction, others[1]) < 0 || take_nonfinite_late(&options->nonfinite, others[2]) < 0)
     return -1;
   if (others[3] != Py_None) {
     if (take_mixture(in, chosen, floats, others[3]) < 0)
@@ -317,9 +317,6 @@ static PyObject *dpo_loss(PyObject *const *args, Py_ssize_t nargs, const fused_c
   if (expect_arguments("dpo_loss", nargs, NUM_ARGUMENTS) < 0 || expect_tuple_type(args[RESULT_TYPE]) < 0 ||
       take(in, &chosen, args) < 0)
     goto done;
-  /* Nobody sees the results of a call that fails. */
-  if (chosen.options.nonfinite == SWIFTDPO_NONFINITE_ERROR)
-    chosen.options.nonfinite = SWIFTDPO_NONFINITE_ERROR_LATE;
   PyArrayObject *first = in[POLICY_CHOSEN].array;
   int type = PyArray_TYPE(first);
   if (new_arrays(out, chosen.more ? NUM_DPO_OUTPUTS : NUM_OUTPUTS, PyArray_NDIM(first), PyArray_DIMS(first), type) < 0)

@@ -171,12 +171,7 @@ static int take_options(swiftdpo_dpo_options *options, PyObject *const *args) {
     return 0;
   if (take_double(&options->label_smoothing, args[1], "label_smoothing") < 0)
     return 0;
-  if (take_reduction(&options->reduction, args[2]) < 0 || take_nonfinite(&options->nonfinite, args[3]) < 0)
-    return 0;
-  /* Nobody sees the results of a call that fails. */
-  if (options->nonfinite == SWIFTDPO_NONFINITE_ERROR)
-    options->nonfinite = SWIFTDPO_NONFINITE_ERROR_LATE;
-  return 1;
+  return take_reduction(&options->reduction, args[2]) == 0 && take_nonfinite_late(&options->nonfinite, args[3]) == 0;
 }
 
 /** What the autograd function of `apply` makes of (chosen, rejected, (loss, (gradient, gradient))). */

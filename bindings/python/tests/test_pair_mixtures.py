@@ -111,10 +111,9 @@ def test_threads_change_no_bits_of_mixtures_and_single_responses():
         coupled = swiftdpo.dpo_loss(*arrays, loss_type="aot", more=True)
         single = swiftdpo.kto_loss(arrays[0], arrays[2], desirable)
         return [
-            part
+            value.tobytes() if isinstance(value, np.ndarray) else repr(value)
             for out in (mixture, coupled, single)
-            for value in out._asdict().values()
-            for part in (np.asarray(value).tobytes() if isinstance(value, np.ndarray) else repr(value),)
+            for value in out
         ]
 
     expected = None
